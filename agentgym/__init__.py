@@ -1,0 +1,59 @@
+"""A gym for training and benchmarking LLM agents by reinforcement learning.
+
+Importing it registers environment ids and loads nothing heavy; clients, engines and terminals are
+imported where they are used.
+"""
+
+from agentgym.actions import Action, Argument, Grammar, Verb
+from agentgym.env import Env, Snapshot
+from agentgym.errors import AgentGymError, InvalidAction
+from agentgym.registry import make, register, register_plugins
+from agentgym.spaces import Image, Unicode
+from agentgym.types import (
+    Completion,
+    EpisodeKey,
+    Observation,
+    Outcome,
+    Policy,
+    Reply,
+    Sampling,
+    Stop,
+    Task,
+    Trajectory,
+    Turn,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Action",
+    "AgentGymError",
+    "Argument",
+    "Completion",
+    "Env",
+    "EpisodeKey",
+    "Grammar",
+    "Image",
+    "InvalidAction",
+    "Observation",
+    "Outcome",
+    "Policy",
+    "Reply",
+    "Sampling",
+    "Snapshot",
+    "Stop",
+    "Task",
+    "Trajectory",
+    "Turn",
+    "Unicode",
+    "Verb",
+    "make",
+    "register",
+]
+
+register(
+    "agentgym/TextWorld-v0",
+    "agentgym.envs.textworld:TextWorld",
+    "Text adventures by the TextWorld engine: five families of games, by level and seed",
+)
+register_plugins()

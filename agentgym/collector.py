@@ -1,0 +1,302 @@
+"""Many episodes at once.
+
+A `Collector` keeps up to `concurrency` episodes in flight, oldest first, on environments it reuses;
+it retries infrastructure faults, and hands each episode over the moment it ends. A slow consumer
+slows it down; leaving the iteration cancels what is in flight and closes everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import random
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import agentgym
+from agentgym.env import Env
+from agentgym.errors import AgentGymError, ConfigError, EnvError, InfraError, StageTimeout, boundary
+from agentgym.execution import WorkerPool
+from agentgym.rollout import UNSCORED, AnyEnv, Deadlines, play
+from agentgym.types import EpisodeKey, Policy, Sampling, Stop, Task, Trajectory
+
+logger = logging.getLogger(__name__)
+
+FIRST_BACKOFF_S = 0.5
+LONGEST_BACKOFF_S = 30.0
+
+
+def derive_seed(seed: int, key: EpisodeKey) -> int:
+    """A policy seed in [0, 2**31) for one episode of a run; differs between samples of a group."""
+    text = repr((seed, tuple(key)))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "big") >> 1
+
+
+def episode_keys(
+    env: str, task_ids: Iterable[str], *, seeds: Iterable[int] = (0,), group: int = 1
+) -> Iterator[EpisodeKey]:
+    """Every episode of a run in its order: task by task, seed by seed, the samples side by side."""
+    seeds = tuple(seeds)
+    for task_id in task_ids:
+        for seed in seeds:
+            for sample in range(group):
+                yield EpisodeKey(env, task_id, seed, sample)
+
+
+class Collector:
+    """Plays episodes, many at a time.
+
+    Args:
+        make_env: Makes one environment; called once a slot, and again after a fault.
+        policy: Who acts, in all of them.
+        concurrency: Most episodes in flight.
+        sampling: How the policy draws tokens; its seed is replaced by one derived from `seed` and
+            the episode's key.
+        seed: Of the run.
+        retries: How often an episode that ended as an infrastructure fault is played again.
+        give_up_after: Episodes in a row that ended as faults, retries included, after which the
+            rest is not tried.
+        deadlines: Longest each stage may take.
+        history: See `agentgym.prompt.Conversation`.
+        show_admissible: List the admissible actions with each observation.
+        workers: Most worker processes for environments that run in such; the processors if None.
+        record: Called with every episode the moment it ends (cancelled ones too), before it is
+            handed over: `store.append`.
+        provenance: Kept with each episode.
+
+    Raises:
+        ConfigError: A number is out of range.
+    """
+
+    def __init__(
+        self,
+        make_env: Callable[[], AnyEnv],
+        policy: Policy,
+        *,
+        concurrency: int = 16,
+        sampling: Sampling = Sampling(),  # noqa: B008 - frozen
+        seed: int = 0,
+        retries: int = 2,
+        give_up_after: int = 16,
+        deadlines: Deadlines = Deadlines(),  # noqa: B008 - frozen
+        history: int | None = None,
+        show_admissible: bool = False,
+        workers: int | None = None,
+        record: Callable[[Trajectory], None] | None = None,
+        provenance: dict[str, Any] | None = None,
+    ) -> None:
+        for name, value, least in (
+            ("concurrency", concurrency, 1),
+            ("retries", retries, 0),
+            ("give_up_after", give_up_after, 1),
+            ("history", 0 if history is None else history, 0),
+        ):
+            if value < least:
+                raise ConfigError(f"{name} is {value!r}: give a number of at least {least}")
+        self.make_env = make_env
+        self.policy = policy
+        self.concurrency = concurrency
+        self.sampling = sampling
+        self.seed = seed
+        self.retries = retries
+        self.give_up_after = give_up_after
+        self.deadlines = deadlines
+        self.history = history
+        self.show_admissible = show_admissible
+        self.workers = workers
+        self.record = record
+        self.provenance = {"agentgym": agentgym.__version__, **(provenance or {})}
+        self.in_flight = 0
+        """Episodes being played now."""
+        self._faults_in_a_row = 0
+
+    def run(self, keys: Iterable[EpisodeKey]) -> list[Trajectory]:
+        """Play all of `keys` from plain code and return them as they ended."""
+
+        async def everything() -> list[Trajectory]:
+            return [trajectory async for trajectory in self.stream(keys)]
+
+        return asyncio.run(everything())
+
+    async def stream(self, keys: Iterable[EpisodeKey]) -> AsyncGenerator[Trajectory, None]:
+        """Play `keys`, yielding each episode as it ends.
+
+        Use `contextlib.aclosing` around it where the iteration may be left early.
+
+        Raises:
+            InfraError: `give_up_after` episodes in a row ended as faults.
+            AgentGymError: What can never work: no such task, a policy without access, a full disk.
+        """
+        results: asyncio.Queue[Trajectory | None] = asyncio.Queue(maxsize=self.concurrency)
+        waiting = iter(keys)
+        pool = WorkerPool(self.workers)
+        self._faults_in_a_row = 0
+
+        async def everything() -> None:
+            try:
+                async with asyncio.TaskGroup() as slots:
+                    for _ in range(self.concurrency):
+                        slots.create_task(self._slot(waiting, results, pool))
+            finally:
+                with suppress(asyncio.QueueFull):  # nobody waits on a full queue
+                    results.put_nowait(None)
+
+        playing = asyncio.create_task(everything())
+        try:
+            while not (playing.done() and results.empty()):
+                trajectory = await results.get()
+                if trajectory is not None:
+                    yield trajectory
+            await playing
+        except BaseExceptionGroup as group:
+            raise _first(group) from group
+        finally:
+            playing.cancel()
+            with suppress(asyncio.CancelledError, BaseExceptionGroup):
+                await playing
+            pool.close()
+
+    async def _slot(
+        self,
+        waiting: Iterator[EpisodeKey],
+        results: asyncio.Queue[Trajectory | None],
+        pool: WorkerPool,
+    ) -> None:
+        """Play one episode after another on an environment that is made again after a fault."""
+        slot = _Slot(self.make_env, pool, self.deadlines.close_s)
+        try:
+            for key in waiting:
+                trajectory = await self._episode(key, slot)
+                await results.put(trajectory)
+                await asyncio.sleep(0)  # let others begin, and a cancellation arrive
+        finally:
+            await slot.discard()
+
+    async def _episode(self, key: EpisodeKey, slot: _Slot) -> Trajectory:
+        """Play an episode, again where the infrastructure failed it."""
+        sampling = self.sampling.with_seed(derive_seed(self.seed, key))
+        attempt = 0
+        while True:
+            trajectory = Trajectory(
+                key,
+                Task(key.task_id),
+                provenance={
+                    **self.provenance,
+                    "seed": self.seed,
+                    "attempt": attempt,
+                    "started": datetime.now(UTC).isoformat(timespec="seconds"),
+                },
+            )
+            self.in_flight += 1
+            try:
+                await self._attempt(trajectory, slot, sampling)
+            except asyncio.CancelledError:
+                trajectory.stop, trajectory.outcome = Stop.CANCELLED, UNSCORED
+                self._record(trajectory)
+                raise
+            finally:
+                self.in_flight -= 1
+            if trajectory.stop is not Stop.ERROR:
+                self._faults_in_a_row = 0
+                break
+            await slot.discard(hung=(trajectory.error or "").startswith(StageTimeout.source))
+            logger.warning("episode %s, attempt %d: %s", key, attempt + 1, trajectory.error)
+            if attempt >= self.retries:
+                break
+            await asyncio.sleep(_backoff_s(attempt))
+            attempt += 1
+        self._record(trajectory)
+        if trajectory.stop is Stop.ERROR:
+            self._faults_in_a_row += 1
+            if self._faults_in_a_row >= self.give_up_after:
+                raise InfraError(
+                    f"gave up: {self._faults_in_a_row} episodes in a row failed, "
+                    f"the last with {trajectory.error}"
+                )
+        return trajectory
+
+    async def _attempt(self, trajectory: Trajectory, slot: _Slot, sampling: Sampling) -> None:
+        try:
+            with boundary(EnvError, "making the environment"):
+                env = slot.open()
+        except InfraError as error:
+            trajectory.stop, trajectory.outcome = Stop.ERROR, UNSCORED
+            trajectory.error = f"{error.source}: {error}"
+            return
+        await play(
+            env,
+            self.policy,
+            trajectory.key,
+            sampling=sampling,
+            history=self.history,
+            show_admissible=self.show_admissible,
+            deadlines=self.deadlines,
+            into=trajectory,
+        )
+        if trajectory.stop is Stop.DEADLINE:
+            await slot.discard(hung=True)  # it may be in the middle of something
+
+    def _record(self, trajectory: Trajectory) -> None:
+        if self.record is not None:
+            self.record(trajectory)
+
+
+class _Slot:
+    """The environment one slot plays on."""
+
+    def __init__(self, make: Callable[[], AnyEnv], pool: WorkerPool, close_s: float) -> None:
+        self._make = make
+        self._pool = pool
+        self._close_s = close_s
+        self._env: AnyEnv | None = None
+
+    def open(self) -> AnyEnv:
+        """The environment, made if need be."""
+        if self._env is None:
+            env = self._make()
+            if isinstance(env, Env) and env.execution == "process":
+                env.host = self._pool.lease(env)
+            self._env = env
+        return self._env
+
+    async def discard(self, *, hung: bool = False) -> None:
+        """Close the environment, whatever state it is in, and wait no longer than the deadline.
+
+        One that hangs is not waited for: what it holds is let go when it comes to itself.
+        """
+        env, self._env = self._env, None
+        if env is None:
+            return
+        try:
+            async with asyncio.timeout(min(self._close_s, 1.0) if hung else self._close_s):
+                if isinstance(env, Env):
+                    await env.aclose()
+                else:
+                    await asyncio.to_thread(env.close)
+        except Exception as error:
+            logger.warning("closing %s failed: %s: %s", env, type(error).__name__, error)
+            if isinstance(env, Env) and env.host is not None:
+                env.host.kill()
+
+
+def _backoff_s(attempt: int) -> float:
+    """Full jitter: uniform up to an exponentially growing limit, in seconds."""
+    return random.SystemRandom().uniform(
+        0.0, min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2.0**attempt)
+    )
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error a group of failed slots stands for: ours if there is one."""
+    flat: list[BaseException] = []
+    pending: list[BaseException] = [group]
+    while pending:
+        error = pending.pop()
+        if isinstance(error, BaseExceptionGroup):
+            pending += error.exceptions
+        else:
+            flat.append(error)
+    return next((e for e in flat if isinstance(e, AgentGymError)), flat[0])

@@ -1,0 +1,462 @@
+"""The environment: Gymnasium outside, two hooks inside.
+
+A world subclasses `Env` and writes `begin(task)` and `respond(action)`. Seeding, the choice of a
+task, the reading of what the model said, invalid actions, the turn limit and the order of calls are
+here, once. Hooks may be plain functions or coroutines; `Env` has both faces, `reset`/`step` and
+`areset`/`astep`, whichever they are:
+
+=============  ==========================================  =========================================
+hooks          `reset`, `step`                             `areset`, `astep`
+=============  ==========================================  =========================================
+plain          called directly                             where `execution` says
+`async def`    on the library's loop thread, with the      awaited
+               deadline `deadline_s`
+=============  ==========================================  =========================================
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self, TypeVar, cast
+
+import gymnasium as gym
+import numpy as np
+
+from agentgym.actions import Action, Grammar
+from agentgym.errors import (
+    ConfigError,
+    InvalidAction,
+    ResetNeeded,
+    TaskError,
+    did_you_mean,
+)
+from agentgym.execution import Host, open_host, run_on_loop_thread
+from agentgym.spaces import Unicode
+from agentgym.types import Observation, Outcome, Reply, Task
+
+T = TypeVar("T")
+
+Execution = Literal["inline", "thread", "process"]
+HINTS = frozenset({"admissible", "oracle"})
+
+_HOOKS = ("begin", "respond", "judge", "admissible", "oracle")
+_VALID: Mapping[str, Any] = {"valid": True}
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A point of an episode to come back to; opaque outside `Env`."""
+
+    task: Task
+    turn: int
+    over: bool
+    generator: Mapping[str, Any]
+    seed: int | None
+    world: Any
+
+
+class Env(gym.Env[Observation, str]):
+    """A multi-turn world for language agents.
+
+    Write `begin` and `respond`; the other hooks have defaults. An instance is reusable by `reset`,
+    and its constructor is cheap: resources are taken in `begin`. All randomness comes from
+    `self.np_random`.
+
+    Args:
+        split: Which of `splits` tasks are drawn from.
+        max_turns: Turn limit; the class's own if None.
+        dialect: How actions are written (`agentgym.actions.DIALECTS`); the grammar's own if None.
+        render_mode: None or `"ansi"`.
+
+    Raises:
+        TaskError: No such split.
+        ConfigError: `max_turns` or `dialect` is wrong.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 1}  # type: ignore[misc]
+    execution: ClassVar[Execution] = "inline"
+    """Where plain hooks run under `areset`/`astep`: `inline` (worlds of microseconds), `thread`
+    (waiting on containers, HTTP), `process` (CPU-bound engines)."""
+    provides: ClassVar[frozenset[str]] = frozenset()
+    """Keys its facts, task data and outcome parts will hold."""
+    splits: ClassVar[tuple[str, ...]] = ("train",)
+    instructions: str = ""
+    """What the system message says about the world."""
+    grammar: Grammar = Grammar.text()
+    """How actions are written and read."""
+    max_turns: int = 50
+    max_observation_chars: ClassVar[int] = 100_000
+    deadline_s: ClassVar[float] = 300.0
+    """Longest a coroutine hook may take under `reset`/`step`, in seconds."""
+
+    _coroutine_hooks: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Note whether hooks are coroutines."""
+        super().__init_subclass__(**kwargs)
+        cls._coroutine_hooks = any(inspect.iscoroutinefunction(getattr(cls, h)) for h in _HOOKS)
+
+    def __init__(
+        self,
+        *,
+        split: str = "train",
+        max_turns: int | None = None,
+        dialect: str | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        if split not in self.splits:
+            raise TaskError(
+                f"{type(self).__name__} has no split {split!r}: it has "
+                f"{', '.join(map(repr, self.splits))}{did_you_mean(split, self.splits)}"
+            )
+        if max_turns is not None:
+            if max_turns < 1:
+                raise ConfigError(f"max_turns is {max_turns!r}: give a number of at least 1")
+            self.max_turns = max_turns
+        if dialect is not None:
+            self.grammar = self.grammar.with_dialect(dialect)
+        self.split = split
+        self.render_mode = render_mode
+        self.action_space = Unicode(self.grammar.max_chars, sampler=self.grammar.sample)
+        self.observation_space = cast("gym.Space[Observation]", Unicode(self.max_observation_chars))
+        self.task: Task | None = None
+        """The task of the current episode."""
+        self.turn = 0
+        """Turns taken in the current episode."""
+        self.host: Host | None = None
+        """Where plain hooks run under the async face; opened when first needed."""
+        self._running = False
+        self._hints: frozenset[str] = frozenset()
+        self._shown: Observation = ""
+
+    # ---------------------------------------------------------------- hooks: what a world writes
+
+    def begin(self, task: Task) -> Observation | Awaitable[Observation]:
+        """Set the world up for `task` and return what the agent sees first."""
+        raise NotImplementedError(f"{type(self).__name__} must define begin(task)")
+
+    def respond(self, action: Action) -> Reply | Awaitable[Reply]:
+        """Carry out `action` (canonical text; `.verb` and `.arguments` hold it parsed).
+
+        Raises:
+            InvalidAction: It cannot be carried out: its message becomes the observation.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define respond(action)")
+
+    def judge(self) -> Outcome | Awaitable[Outcome]:
+        """Verify the world as it stands; asked once, when the turn limit is reached."""
+        return Outcome(0.0, False, "limit")
+
+    def admissible(self) -> Sequence[str] | Awaitable[Sequence[str] | None] | None:
+        """Canonical actions possible now, or None where the world cannot list them."""
+        return None
+
+    def oracle(self) -> str | Awaitable[str | None] | None:
+        """The canonical action an expert would take now, or None where there is none."""
+        return None
+
+    def tasks(self) -> Sequence[str]:
+        """Task ids of the split; may be lazy, needs only `len` and indexing."""
+        return ("default",)
+
+    def find_task(self, task_id: str) -> Task:
+        """Rebuild a task from its id.
+
+        Raises:
+            TaskError: No such task in the split.
+        """
+        known = self.tasks()
+        if task_id not in known:
+            raise TaskError(
+                f"{self._name} has no task {task_id!r} in split {self.split!r}"
+                f"{did_you_mean(task_id, known[:1000])}"
+            )
+        return Task(task_id, self._name, self.split)
+
+    def save_state(self) -> Any:
+        """Return the world's own state, for `snapshot`; it must not change when the world goes on.
+
+        Defining it together with `load_state` declares the capability.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no snapshots")
+
+    def load_state(self, state: Any) -> None:
+        """Return to what `save_state` returned, in this or another instance."""
+        raise NotImplementedError(f"{type(self).__name__} has no snapshots")
+
+    # ---------------------------------------------------------------- Gymnasium's face
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Start an episode.
+
+        Args:
+            seed: Same task and seed, same initial state. Without a task it also draws one.
+            options: `"task"`: the id of the task to take; `"hints"`: which of `"admissible"` and
+                `"oracle"` to put into `info` after each call.
+
+        Returns:
+            The first observation and `info` with `task` and the hints asked for.
+
+        Raises:
+            TaskError: No such task.
+            ConfigError: An option is unknown.
+        """
+        return self._now(self._reset(seed, options))
+
+    def step(self, action: str) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Take one turn with what the model said.
+
+        Args:
+            action: The model's text in the grammar's dialect, or an `Action` (already canonical).
+
+        Returns:
+            Observation, reward (`outcome.score` in the step that ends the episode, else 0),
+            terminated, truncated (by the turn limit alone), and `info`: `action` (canonical text),
+            `invalid` (kind or None), `facts`, `outcome` at the end, the hints asked for, and
+            whatever the world adds.
+
+        Raises:
+            ResetNeeded: No episode is running.
+        """
+        return self._now(self._step(action))
+
+    def render(self) -> str | None:
+        """Text of the last observation in mode `"ansi"`."""
+        if self.render_mode != "ansi":
+            return None
+        return self._shown if isinstance(self._shown, str) else str(self._shown.get("text", ""))
+
+    def close(self) -> None:
+        """Release everything; closing twice is fine. A world that overrides it calls it too."""
+        self._running = False
+        if self.host is not None:
+            self.host.kill()
+            self.host = None
+
+    def conclude(self) -> Outcome:
+        """End the running episode here and judge it as it stands.
+
+        Raises:
+            ResetNeeded: No episode is running.
+        """
+        return self._now(self._conclude())
+
+    # ---------------------------------------------------------------- the asynchronous face
+
+    async def areset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """`reset`, for event loops: plain hooks run where `execution` says."""
+        if self._coroutine_hooks or self.execution == "inline":
+            return await self._reset(seed, options)
+        result = await self._hosted().call("reset", seed=seed, options=options)
+        return cast("tuple[Observation, dict[str, Any]]", result)
+
+    async def astep(self, action: str) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """`step`, for event loops."""
+        if self.host is not None:
+            result = await self.host.call("step", action)
+            return cast("tuple[Observation, float, bool, bool, dict[str, Any]]", result)
+        return await self._step(action)
+
+    async def aconclude(self) -> Outcome:
+        """`conclude`, for event loops."""
+        if self.host is not None:
+            return cast("Outcome", await self.host.call("conclude"))
+        return await self._conclude()
+
+    async def aclose(self) -> None:
+        """`close`, for event loops; where hooks are coroutines a world may override it."""
+        if self.host is not None:
+            host, self.host = self.host, None
+            await host.close()
+        self.close()
+
+    # ---------------------------------------------------------------- snapshots
+
+    @property
+    def can_snapshot(self) -> bool:
+        """Whether `snapshot`, `restore` and `fork` work in this world."""
+        return type(self).save_state is not Env.save_state
+
+    def snapshot(self) -> Snapshot:
+        """Keep this point of the episode.
+
+        Raises:
+            ResetNeeded: No episode was started.
+            ConfigError: The world has no snapshots.
+        """
+        self._need_snapshots()
+        if self.task is None:
+            raise ResetNeeded("snapshot() before reset(): start an episode first")
+        generator, seed = self.np_random.bit_generator.state, self.np_random_seed
+        world = self.save_state()
+        return Snapshot(self.task, self.turn, not self._running, generator, seed, world)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to a snapshot of this environment or of one made with the same arguments.
+
+        Raises:
+            ConfigError: The world has no snapshots.
+        """
+        self._need_snapshots()
+        self.task = snapshot.task
+        self.turn = snapshot.turn
+        self._running = not snapshot.over
+        self.np_random.bit_generator.state = dict(snapshot.generator)
+        self._np_random_seed = snapshot.seed
+        self.load_state(snapshot.world)
+
+    def fork(self) -> Self:
+        """Return a second environment at the same point; each goes on by itself.
+
+        Raises:
+            ConfigError: The world has no snapshots, or was not made by `gymnasium.make`.
+        """
+        snapshot = self.snapshot()
+        if self.spec is None:
+            raise ConfigError("fork() needs an environment made by gymnasium.make")
+        twin = cast("Self", self.spec.make())
+        twin._hints = self._hints
+        twin.restore(snapshot)
+        return twin
+
+    # ---------------------------------------------------------------- one implementation for both
+
+    async def _reset(
+        self, seed: int | None, options: dict[str, Any] | None
+    ) -> tuple[Observation, dict[str, Any]]:
+        wanted, hints = self._read_options(options)
+        self._running = False  # should anything below fail, there is no episode
+        super().reset(seed=seed)
+        draw = self.np_random.random()  # always, so that a task drawn or named starts alike
+        if wanted is None:
+            known = self.tasks()
+            wanted = known[int(draw * len(known))]
+        self.task = self.find_task(wanted)
+        self.turn = 0
+        self._hints = hints
+        first = self.begin(self.task)
+        if self._coroutine_hooks and inspect.isawaitable(first):
+            first = await first
+        self._shown = cast("Observation", first)
+        self._running = True
+        info: dict[str, Any] = {"task": self.task}
+        if hints:
+            await self._add_hints(info)
+        return self._shown, info
+
+    async def _step(self, action: str) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        if not self._running:
+            raise ResetNeeded(
+                "step() without a running episode: call reset() first"
+                if self.task is None
+                else "step() after the episode ended: call reset() to start another"
+            )
+        invalid = None
+        understood: str = action
+        try:
+            understood = self.grammar.parse(action)
+            reply = self.respond(understood)
+            if self._coroutine_hooks and inspect.isawaitable(reply):
+                reply = await reply
+            shown, outcome, facts, extra = cast("Reply", reply)
+        except InvalidAction as error:
+            invalid, shown, outcome, extra = error.kind, error.message, None, _NONE
+            facts = {"valid": False}
+        else:
+            facts = {"valid": True, **facts} if facts else {"valid": True}
+            if understood.ignored:
+                facts["ignored"] = understood.ignored
+        self.turn = turn = self.turn + 1
+        self._shown = shown
+        info: dict[str, Any] = {"action": understood, "invalid": invalid, "facts": facts}
+        if extra:
+            info.update(extra)
+        if outcome is not None or turn >= self.max_turns:
+            return await self._end(shown, outcome, info)
+        if self._hints:
+            await self._add_hints(info)
+        return shown, 0.0, False, False, info
+
+    async def _end(
+        self, shown: Observation, outcome: Outcome | None, info: dict[str, Any]
+    ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        terminated = outcome is not None
+        if outcome is None:
+            outcome = await self._conclude()
+        self._running = False
+        info["outcome"] = outcome
+        return shown, outcome.score, terminated, not terminated, info
+
+    async def _conclude(self) -> Outcome:
+        if not self._running:
+            raise ResetNeeded("no episode is running: there is nothing to judge")
+        self._running = False
+        outcome = self.judge()
+        if inspect.isawaitable(outcome):
+            outcome = await outcome
+        return outcome
+
+    async def _add_hints(self, info: dict[str, Any]) -> None:
+        """Put what `options["hints"]` asked for into `info`.
+
+        Where the world cannot list its admissible actions, a few are drawn from the grammar.
+        """
+        if "admissible" in self._hints:
+            listed = self.admissible()
+            if inspect.isawaitable(listed):
+                listed = await listed
+            if listed is None:
+                generator = np.random.default_rng((self.np_random_seed & (2**63 - 1), self.turn))
+                listed = [self.grammar.sample(generator) for _ in range(8)]
+            info["admissible"] = [Action(a) for a in listed]
+        if "oracle" in self._hints:
+            best = self.oracle()
+            if inspect.isawaitable(best):
+                best = await best
+            info["oracle"] = None if best is None else Action(best)
+
+    def _now(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run `work` to its end: it only ever suspends where hooks are coroutines."""
+        if self._coroutine_hooks:
+            return run_on_loop_thread(work, self.deadline_s, f"{self._name} hook")
+        try:
+            work.send(None)
+        except StopIteration as finished:
+            return cast("T", finished.value)
+        work.close()
+        raise ConfigError(f"{self._name}: a plain hook returned an awaitable; make it `async def`")
+
+    def _hosted(self) -> Host:
+        if self.host is None:
+            self.host = open_host(self)
+        return self.host
+
+    def _read_options(self, options: dict[str, Any] | None) -> tuple[str | None, frozenset[str]]:
+        if not options:
+            return None, frozenset()
+        unknown = options.keys() - {"task", "hints"}
+        if unknown:
+            raise ConfigError(
+                f"reset() knows no option {sorted(unknown)[0]!r}: it takes 'task' and 'hints'"
+            )
+        hints = frozenset(options.get("hints", ()))
+        if hints - HINTS:
+            raise ConfigError(f"hints are {sorted(HINTS)}, not {sorted(hints - HINTS)}")
+        return options.get("task"), hints
+
+    def _need_snapshots(self) -> None:
+        if not self.can_snapshot:
+            raise ConfigError(f"{self._name} has no snapshots: see Env.can_snapshot")
+
+    @property
+    def _name(self) -> str:
+        return self.spec.id if self.spec is not None else type(self).__name__
+
+
+_NONE: Mapping[str, Any] = {}

@@ -1,0 +1,221 @@
+"""A run from end to end: which episodes, played, recorded, resumed.
+
+A `Plan` is everything that decides what happens in a run, and nothing else: it goes into the
+manifest, and a run is resumed only under the plan it was started with. How many episodes are in
+flight, or how long a stage may take, is not part of it.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, closing
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Self
+
+import agentgym
+from agentgym import registry
+from agentgym.collector import Collector, episode_keys
+from agentgym.env import Env
+from agentgym.errors import ConfigError, StoreError
+from agentgym.policy import open_policy
+from agentgym.rollout import AnyEnv, Deadlines
+from agentgym.store import Store
+from agentgym.types import EpisodeKey, Sampling, Trajectory
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What decides a run's episodes."""
+
+    env: str
+    """Environment id."""
+    policy: str
+    """As `agentgym.policy.open_policy` reads it."""
+    env_args: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the environment, the split among them; JSON."""
+    policy_args: dict[str, Any] = field(default_factory=dict)
+    limit: int | None = None
+    """Only the first `limit` tasks of the split."""
+    tasks: tuple[str, ...] = ()
+    """Only these tasks."""
+    seeds: tuple[int, ...] = (0,)
+    """Seeds of `env.reset`, each for every task."""
+    group: int = 1
+    """Samples of each task and seed."""
+    seed: int = 0
+    """Of the policy: each episode's is derived from it."""
+    sampling: Sampling = field(default_factory=Sampling)
+    history: int | None = None
+    show_admissible: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("limit", "group"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value!r}: give a number of at least 1")
+        if not self.seeds:
+            raise ConfigError("seeds is empty: give at least one")
+
+    @classmethod
+    def from_manifest(cls, manifest: dict[str, Any]) -> Self:
+        """The plan a run was started with.
+
+        Raises:
+            StoreError: The manifest holds none.
+        """
+        try:
+            plan = dict(manifest["plan"])
+            plan["sampling"] = Sampling(
+                **{**plan["sampling"], "stop": tuple(plan["sampling"]["stop"])}
+            )
+            plan["seeds"], plan["tasks"] = tuple(plan["seeds"]), tuple(plan["tasks"])
+            return cls(**plan)
+        except (KeyError, TypeError) as error:
+            raise StoreError(f"the manifest holds no plan that can be resumed: {error}") from error
+
+    def make_env(self) -> AnyEnv:
+        """Make the environment.
+
+        Raises:
+            RegistryError: No such id, or its extra is not installed.
+            ConfigError: It does not take these arguments.
+        """
+        return registry.make(self.env, **self.env_args)
+
+    def keys(self, env: AnyEnv) -> list[EpisodeKey]:
+        """Every episode, in order.
+
+        Raises:
+            TaskError: A task of `tasks` is not in the split.
+        """
+        ids: Sequence[str] = self.tasks
+        if isinstance(env, Env):
+            for task_id in ids:
+                env.find_task(task_id)
+            if not ids:
+                known = env.tasks()
+                count = len(known) if self.limit is None else min(self.limit, len(known))
+                ids = [known[i] for i in range(count)]
+        elif not ids:
+            ids = [""]
+        key = registry.key(self.env, self.env_args)
+        return list(episode_keys(key, ids, seeds=self.seeds, group=self.group))
+
+    def manifest(self, env: AnyEnv) -> dict[str, Any]:
+        """What a run folder says of itself."""
+        packages = ("gymnasium", "numpy", "textworld", "xllamacpp")
+        return {
+            "plan": asdict(self),
+            "provides": sorted(getattr(env, "provides", ())),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "versions": {
+                "agentgym": agentgym.__version__,
+                "python": platform.python_version(),
+                **{name: found for name in packages if (found := _version(name))},
+            },
+            "argv": sys.argv[1:],
+        }
+
+
+class Run:
+    """A plan and the folder its episodes go to.
+
+    Args:
+        plan: What to run.
+        out: The run folder.
+        resume: Go on with a folder that is there already.
+
+    Raises:
+        AgentGymError: The environment, tasks or folder cannot be had; nothing was started.
+    """
+
+    def __init__(self, plan: Plan, out: str | Path, *, resume: bool = False) -> None:
+        self.plan = plan
+        with closing(plan.make_env()) as env:
+            self.keys = plan.keys(env)
+            """Every episode of the plan."""
+            manifest = plan.manifest(env)
+            grammar = getattr(env, "grammar", None)
+            self._tools = grammar.tools() if grammar and grammar.dialect == "tools" else None
+        if not self.keys:
+            raise ConfigError(f"{plan.env} has no tasks under {plan.env_args}: nothing to run")
+        self.done: set[EpisodeKey] = set()
+        """Episodes that were scored before."""
+        if resume and (Path(out) / "manifest.json").exists():
+            self.store = Store.resume(out)
+            try:
+                _same_plan(Plan.from_manifest(self.store.manifest), plan, out)
+                self.done = self.store.done() & set(self.keys)
+            except BaseException:
+                self.store.close()
+                raise
+        else:
+            self.store = Store.create(out, manifest)
+
+    async def stream(
+        self,
+        *,
+        concurrency: int = 16,
+        retries: int = 2,
+        deadlines: Deadlines = Deadlines(),  # noqa: B008 - frozen
+        workers: int | None = None,
+    ) -> AsyncGenerator[Trajectory, None]:
+        """Play what is not done; every episode is on disk before it is yielded.
+
+        Raises:
+            AgentGymError: The run cannot go on; what was played is safe.
+        """
+        plan = self.plan
+        options = dict(plan.policy_args)
+        if self._tools and plan.policy.startswith("openai:"):
+            options["tools"] = self._tools
+        policy = open_policy(plan.policy, **options)
+        try:
+            collector = Collector(
+                plan.make_env,
+                policy,
+                concurrency=concurrency,
+                sampling=plan.sampling,
+                seed=plan.seed,
+                retries=retries,
+                deadlines=deadlines,
+                history=plan.history,
+                show_admissible=plan.show_admissible,
+                workers=workers,
+                record=self.store.append,
+                provenance={"policy": plan.policy},
+            )
+            todo = [key for key in self.keys if key not in self.done]
+            async with aclosing(collector.stream(todo)) as episodes:
+                async for trajectory in episodes:
+                    yield trajectory
+        finally:
+            close = getattr(policy, "aclose", None)
+            if close is not None:
+                await close()
+
+    def close(self) -> None:
+        """Force everything to disk and release the folder."""
+        self.store.close()
+
+
+def _same_plan(old: Plan, new: Plan, out: str | Path) -> None:
+    for name in (f.name for f in fields(Plan)):
+        before, now = getattr(old, name), getattr(new, name)
+        if before != now:
+            raise StoreError(
+                f"{out} was started with {name} {before!r}, not {now!r}: resume it with the "
+                "arguments it was started with, or choose another folder"
+            )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

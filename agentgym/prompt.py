@@ -1,0 +1,128 @@
+"""An episode as chat messages.
+
+The system message is the world's instructions and its action grammar; then the user (what the world
+shows) and the assistant (what the model said) take turns. The list only ever grows, so that a
+server's prefix cache and the token record hold; `history` is the one exception.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from agentgym.errors import RegistryError
+from agentgym.types import Completion, Message, Observation
+
+MAX_LISTED = 200
+"""Most admissible actions shown to a model."""
+
+
+def system_message(env: gym.Env[Any, Any]) -> str:
+    """What a model is told first: the world's instructions, then how to write an action."""
+    world = env.unwrapped
+    grammar = getattr(world, "grammar", None)
+    told = [getattr(world, "instructions", ""), grammar.instructions() if grammar else ""]
+    return "\n\n".join(part.strip() for part in told if part.strip())
+
+
+def spoken(completion: Completion) -> str:
+    """What `env.step` is given: the text, with tool calls written as their tags."""
+    if not completion.tool_calls:
+        return completion.text
+    calls = [
+        f'<tool_call>{{"name": {json.dumps(call.name)}, "arguments": {call.arguments or "{}"}}}'
+        "</tool_call>"
+        for call in completion.tool_calls
+    ]
+    return "\n".join([completion.text, *calls]).strip()
+
+
+class Conversation:
+    """The messages of one episode.
+
+    Args:
+        system: The system message; none if empty.
+        history: Show only the first observation and the last `history` exchanges (every turn is
+            then a prompt of its own, not an extension of the one before); everything if None.
+    """
+
+    __slots__ = ("_call_id", "_history", "_messages", "_start")
+
+    def __init__(self, system: str = "", *, history: int | None = None) -> None:
+        self._messages: list[Message] = [{"role": "system", "content": system}] if system else []
+        self._start = len(self._messages) + 1
+        self._history = history
+        self._call_id = ""
+
+    @property
+    def messages(self) -> list[Message]:
+        """What the policy is given now."""
+        if self._history is None:
+            return self._messages
+        recent = max(self._start, len(self._messages) - max(1, 2 * self._history))
+        if recent == self._start:
+            return list(self._messages)
+        return [*self._messages[: self._start], *self._messages[recent:]]
+
+    def observe(self, observation: Observation, admissible: Sequence[str] | None = None) -> None:
+        """Add what the world shows, and the admissible actions if they are to be listed."""
+        content = _content(observation, admissible)
+        if self._call_id:
+            self._messages.append(
+                {"role": "tool", "tool_call_id": self._call_id, "content": content}
+            )
+        else:
+            self._messages.append({"role": "user", "content": content})
+
+    def answer(self, completion: Completion) -> None:
+        """Add what the model said."""
+        message: Message = {"role": "assistant", "content": completion.text}
+        self._call_id = ""
+        if completion.tool_calls:
+            message["tool_calls"] = [
+                {
+                    "id": call.id or f"call_{i}",
+                    "type": "function",
+                    "function": {"name": call.name, "arguments": call.arguments},
+                }
+                for i, call in enumerate(completion.tool_calls)
+            ]
+            self._call_id = message["tool_calls"][0]["id"]
+        self._messages.append(message)
+
+
+def _content(observation: Observation, admissible: Sequence[str] | None) -> str | list[Message]:
+    text = observation if isinstance(observation, str) else str(observation.get("text", ""))
+    if admissible is not None:
+        shown = [f"- {action}" for action in admissible[:MAX_LISTED]]
+        if len(admissible) > MAX_LISTED:
+            shown.append(f"- … and {len(admissible) - MAX_LISTED} more")
+        text = "\n".join([text, "", "Possible actions:", *shown])
+    if isinstance(observation, str) or "image" not in observation:
+        return text
+    encoded = base64.b64encode(png(np.asarray(observation["image"]))).decode("ascii")
+    image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{encoded}"}}
+    return [{"type": "text", "text": text}, image] if text else [image]
+
+
+def png(image: Any) -> bytes:
+    """Encode uint8[H, W, 3] as PNG.
+
+    Raises:
+        RegistryError: Pillow is not installed.
+    """
+    try:
+        from PIL import Image  # only worlds with images need it
+    except ImportError as error:
+        raise RegistryError(
+            "observations with images need pillow: pip install 'agentgym-env[image]'"
+        ) from error
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="png", compress_level=1)
+    return buffer.getvalue()

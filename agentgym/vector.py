@@ -1,0 +1,177 @@
+"""Several copies of an environment as one vector environment: what `gym.make_vec` returns.
+
+Gymnasium's own vector environments either lose text (shared memory) or throw one action of a
+language model away at each episode's end (autoreset). This one does neither: observations are
+tuples, and an environment that ended waits until it is reset by `options["reset_mask"]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from agentgym.errors import ConfigError, ResetNeeded
+from agentgym.types import Observation
+
+Observations = tuple[Observation, ...]
+MAX_THREADS = 32
+
+
+class ThreadVectorEnv(VectorEnv[Observations, Sequence[str | None], npt.NDArray[Any]]):
+    """`num_envs` environments stepped side by side in threads (in turn where they run `inline`).
+
+    Args:
+        make: Makes one environment.
+        num_envs: How many.
+    """
+
+    metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.DISABLED}  # noqa: RUF012
+
+    def __init__(self, make: Callable[[], gym.Env[Observation, str]], num_envs: int) -> None:
+        if num_envs < 1:
+            raise ConfigError(f"num_envs is {num_envs!r}: give a number of at least 1")
+        self.envs = [make() for _ in range(num_envs)]
+        self.num_envs = num_envs
+        first = self.envs[0]
+        self.metadata = {**first.metadata, **type(self).metadata}
+        self.render_mode = first.render_mode
+        self.single_observation_space = first.observation_space
+        self.single_action_space = first.action_space
+        self.observation_space = batch_space(first.observation_space, num_envs)
+        self.action_space = batch_space(first.action_space, num_envs)
+        inline = getattr(first.unwrapped, "execution", "inline") == "inline"
+        self._threads = None if inline else ThreadPoolExecutor(min(num_envs, MAX_THREADS))
+        self._shown: list[Observation] = [""] * num_envs
+        self._terminated: npt.NDArray[np.bool_] = np.ones(num_envs, dtype=np.bool_)
+        self._truncated: npt.NDArray[np.bool_] = np.zeros(num_envs, dtype=np.bool_)
+
+    def reset(
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observations, dict[str, Any]]:
+        """Reset all environments, or those named by `options["reset_mask"]` (bool[num_envs]).
+
+        Args:
+            seed: One for each, or one from which `seed + i` is made.
+            options: As `Env.reset` takes them. `"task"` may be a list of one id for each.
+
+        Raises:
+            ConfigError: A list or the mask is not `num_envs` long.
+        """
+        options = dict(options or {})
+        mask = np.asarray(options.pop("reset_mask", np.ones(self.num_envs)), dtype=np.bool_)
+        seeds = (
+            [None if seed is None else seed + i for i in range(self.num_envs)]
+            if (seed is None or isinstance(seed, int))
+            else list(seed)
+        )
+        task = options.pop("task", None)
+        tasks = [task] * self.num_envs if task is None or isinstance(task, str) else list(task)
+        for name, given in (("reset_mask", mask), ("seed", seeds), ("task", tasks)):
+            if len(given) != self.num_envs:
+                raise ConfigError(
+                    f"{name} has {len(given)} entries for {self.num_envs} environments"
+                )
+
+        def reset_one(i: int) -> tuple[Observation, dict[str, Any]]:
+            own = {**options, **({} if tasks[i] is None else {"task": tasks[i]})}
+            return self.envs[i].reset(seed=seeds[i], options=own)
+
+        infos: dict[str, Any] = {}
+        chosen = [int(i) for i in np.flatnonzero(mask)]
+        for i, (shown, info) in zip(chosen, self._each(reset_one, chosen), strict=True):
+            self._shown[i] = shown
+            self._terminated[i] = self._truncated[i] = False
+            infos = self._add_info(infos, info, i)
+        return tuple(self._shown), infos
+
+    def step(
+        self, actions: Sequence[str | None]
+    ) -> tuple[
+        Observations,
+        npt.NDArray[np.float64],
+        npt.NDArray[np.bool_],
+        npt.NDArray[np.bool_],
+        dict[str, Any],
+    ]:
+        """Step every environment; `None` leaves one as it is (one that has ended, say).
+
+        Returns:
+            Observations, rewards float64[num_envs], terminated and truncated bool[num_envs] (as
+            they stand, for those left alone), infos.
+
+        Raises:
+            ConfigError: Not one action for each environment.
+            ResetNeeded: An action for an environment whose episode has ended.
+        """
+        if len(actions) != self.num_envs:
+            raise ConfigError(f"{len(actions)} actions for {self.num_envs} environments")
+        ended = self._terminated | self._truncated
+        chosen = [i for i, action in enumerate(actions) if action is not None]
+        late = [i for i in chosen if ended[i]]
+        if late:
+            raise ResetNeeded(
+                f"the episodes of environments {late} have ended: give them None, or reset them "
+                "with options={'reset_mask': mask}"
+            )
+        rewards = np.zeros(self.num_envs)
+        infos: dict[str, Any] = {}
+
+        def step_one(i: int) -> tuple[Any, ...]:
+            return self.envs[i].step(cast("str", actions[i]))
+
+        for i, result in zip(chosen, self._each(step_one, chosen), strict=True):
+            self._shown[i], rewards[i], self._terminated[i], self._truncated[i], info = result
+            infos = self._add_info(infos, info, i)
+        return (
+            tuple(self._shown),
+            rewards,
+            self._terminated.copy(),
+            self._truncated.copy(),
+            infos,
+        )
+
+    def _add_info(
+        self, vector_infos: dict[str, Any], env_info: dict[str, Any], env_num: int
+    ) -> dict[str, Any]:
+        """Gymnasium types each array after the first value it meets; here they hold any value."""
+        for name, value in env_info.items():
+            if name not in vector_infos:
+                vector_infos[name] = np.full(self.num_envs, None, dtype=object)
+                vector_infos[f"_{name}"] = np.zeros(self.num_envs, dtype=np.bool_)
+            vector_infos[name][env_num] = value
+            vector_infos[f"_{name}"][env_num] = True
+        return vector_infos
+
+    def _each(self, function: Callable[[int], Any], chosen: list[int]) -> list[Any]:
+        if self._threads is None:
+            return [function(i) for i in chosen]
+        return list(self._threads.map(function, chosen))
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close every environment."""
+        for env in self.envs:
+            env.close()
+        if self._threads is not None:
+            self._threads.shutdown()
+
+
+def __getattr__(name: str) -> Callable[..., ThreadVectorEnv]:
+    """Return the vector entry point of an environment id.
+
+    `gym.make_vec` calls an entry point without saying which id it is for, and specs stay strings,
+    so the id is the attribute's name: `"agentgym.vector:agentgym/TextWorld-v0"`.
+    """
+    if "-v" not in name:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def make_vector(num_envs: int, **kwargs: Any) -> ThreadVectorEnv:
+        return ThreadVectorEnv(lambda: gym.make(name, **kwargs), num_envs)
+
+    return make_vector
