@@ -129,6 +129,14 @@ class Counting:
         return Completion(str(sum(m["role"] == "user" for m in messages)))
 
 
+class Paced(Counting):
+    """Counts, thinking for some milliseconds each time."""
+
+    async def act(self, messages, **kwargs):
+        await asyncio.sleep(0.004)
+        return await super().act(messages, **kwargs)
+
+
 for world in (Count, CountInThread, CountInProcess, CountAsync):
     agentgym.register(f"tests/{world.__name__}-v0", world)
 gym.register("tests/Foreign-v0", Foreign, order_enforce=False, disable_env_checker=True)
