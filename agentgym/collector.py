@@ -8,11 +8,12 @@ slows it down; leaving the iteration cancels what is in flight and closes everyt
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import logging
 import random
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -146,10 +147,11 @@ class Collector:
 
         playing = asyncio.create_task(everything())
         try:
-            while not (playing.done() and results.empty()):
-                trajectory = await results.get()
-                if trajectory is not None:
-                    yield trajectory
+            with _fewer_collections():
+                while not (playing.done() and results.empty()):
+                    trajectory = await results.get()
+                    if trajectory is not None:
+                        yield trajectory
             await playing
         except BaseExceptionGroup as group:
             raise _first(group) from group
@@ -187,7 +189,7 @@ class Collector:
                     **self.provenance,
                     "seed": self.seed,
                     "attempt": attempt,
-                    "started": datetime.now(UTC).isoformat(timespec="seconds"),
+                    "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
                 },
             )
             self.in_flight += 1
@@ -280,6 +282,21 @@ class _Slot:
             logger.warning("closing %s failed: %s: %s", env, type(error).__name__, error)
             if isinstance(env, Env) and env.host is not None:
                 env.host.kill()
+
+
+@contextmanager
+def _fewer_collections() -> Iterator[None]:
+    """Have Python look for cyclic garbage less often while episodes are played.
+
+    Records in flight are many and hold no cycles; at the default threshold, looking through them
+    takes a quarter of the CPU with 1,000 episodes in flight.
+    """
+    before = gc.get_threshold()
+    gc.set_threshold(max(before[0], 50_000), *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _backoff_s(attempt: int) -> float:

@@ -40,6 +40,8 @@ T = TypeVar("T")
 
 Execution = Literal["inline", "thread", "process"]
 HINTS = frozenset({"admissible", "oracle"})
+MAX_REPLY_CHARS = 10_000_000
+"""Of the action space: thoughts may be long, and do not count for the grammar's own limit."""
 
 _HOOKS = ("begin", "respond", "judge", "admissible", "oracle")
 _VALID: Mapping[str, Any] = {"valid": True}
@@ -119,7 +121,7 @@ class Env(gym.Env[Observation, str]):
             self.grammar = self.grammar.with_dialect(dialect)
         self.split = split
         self.render_mode = render_mode
-        self.action_space = Unicode(self.grammar.max_chars, sampler=self.grammar.sample)
+        self.action_space = Unicode(MAX_REPLY_CHARS, sampler=self.grammar.sample)
         self.observation_space = cast("gym.Space[Observation]", Unicode(self.max_observation_chars))
         self.task: Task | None = None
         """The task of the current episode."""
@@ -343,7 +345,9 @@ class Env(gym.Env[Observation, str]):
         first = self.begin(self.task)
         if self._coroutine_hooks and inspect.isawaitable(first):
             first = await first
-        self._shown = cast("Observation", first)
+        if not isinstance(first, (str, Mapping)):
+            raise self._misreturned("begin", first, "text, or a mapping with 'text' or 'image'")
+        self._shown = first
         self._running = True
         info: dict[str, Any] = {"task": self.task}
         if hints:
@@ -364,7 +368,9 @@ class Env(gym.Env[Observation, str]):
             reply = self.respond(understood)
             if self._coroutine_hooks and inspect.isawaitable(reply):
                 reply = await reply
-            shown, outcome, facts, extra = cast("Reply", reply)
+            if not isinstance(reply, Reply):
+                raise self._misreturned("respond", reply, "Reply(observation, ...)")
+            shown, outcome, facts, extra = reply
         except InvalidAction as error:
             invalid, shown, outcome, extra = error.kind, error.message, None, _NONE
             facts = {"valid": False}
@@ -431,6 +437,12 @@ class Env(gym.Env[Observation, str]):
             return cast("T", finished.value)
         work.close()
         raise ConfigError(f"{self._name}: a plain hook returned an awaitable; make it `async def`")
+
+    def _misreturned(self, hook: str, value: object, wanted: str) -> ConfigError:
+        if inspect.iscoroutine(value):
+            value.close()
+            return ConfigError(f"{self._name}.{hook}() returned a coroutine: make it `async def`")
+        return ConfigError(f"{self._name}.{hook}() returned {value!r:.80}: return {wanted}")
 
     def _hosted(self) -> Host:
         if self.host is None:

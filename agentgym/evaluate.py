@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, closing
 from dataclasses import asdict, dataclass, field, fields
@@ -60,6 +61,11 @@ class Plan:
                 raise ConfigError(f"{name} is {value!r}: give a number of at least 1")
         if not self.seeds:
             raise ConfigError("seeds is empty: give at least one")
+        for name in ("seeds", "tasks"):  # a key plays once
+            values = getattr(self, name)
+            twice = next((v for v, n in Counter(values).items() if n > 1), None)
+            if twice is not None:
+                raise ConfigError(f"{name} holds {twice!r} twice: group is for playing it again")
 
     @classmethod
     def from_manifest(cls, manifest: dict[str, Any]) -> Self:
@@ -139,7 +145,7 @@ class Run:
         with closing(plan.make_env()) as env:
             self.keys = plan.keys(env)
             """Every episode of the plan."""
-            manifest = plan.manifest(env)
+            manifest = {**plan.manifest(env), "episodes": len(self.keys)}
             grammar = getattr(env, "grammar", None)
             self._tools = grammar.tools() if grammar and grammar.dialect == "tools" else None
         if not self.keys:

@@ -44,12 +44,21 @@ T = TypeVar("T")
 # -------------------------------------------------------------------------------- the loop thread
 
 
+_starting = threading.Lock()
+
+
 @functools.cache
-def _loop_thread() -> asyncio.AbstractEventLoop:
-    """The one event loop the library owns, started when first needed."""
+def _start_loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="agentgym-loop", daemon=True).start()
+    os.register_at_fork(after_in_child=_start_loop.cache_clear)  # threads do not survive a fork
     return loop
+
+
+def _loop_thread() -> asyncio.AbstractEventLoop:
+    """The one event loop the library owns, started when first needed."""
+    with _starting:
+        return _start_loop()
 
 
 def run_on_loop_thread(work: Coroutine[Any, Any, T], timeout_s: float, what: str) -> T:
@@ -256,6 +265,7 @@ class _Worker:
         self._pending: dict[int, asyncio.Future[Any]] = {}
         self._numbers = itertools.count()
         self._lock = threading.Lock()
+        self._sending = threading.Lock()
         self._why = "it died"
         self.slots: set[int] = set()
         self.alive = True
@@ -307,7 +317,8 @@ class _Worker:
 
     def _write(self, message: tuple[Any, ...]) -> None:
         try:
-            self._connection.send(message)
+            with self._sending:
+                self._connection.send(message)
         except (OSError, ValueError):
             self._fail_pending()  # the reader sees the end too
 
@@ -318,8 +329,8 @@ class _Worker:
                 number, result, error = self._connection.recv()
             except (EOFError, OSError):
                 break
-            except Exception as error:
-                unreadable = f"its answer cannot be unpickled here: {error}"
+            except Exception as raised:
+                unreadable = f"its answer cannot be unpickled here: {raised}"
                 self._process.kill()
                 break
             with self._lock:

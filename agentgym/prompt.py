@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
+from agentgym.actions import tool_call
 from agentgym.errors import RegistryError
 from agentgym.types import Completion, Message, Observation
 
@@ -35,11 +35,7 @@ def spoken(completion: Completion) -> str:
     """What `env.step` is given: the text, with tool calls written as their tags."""
     if not completion.tool_calls:
         return completion.text
-    calls = [
-        f'<tool_call>{{"name": {json.dumps(call.name)}, "arguments": {call.arguments or "{}"}}}'
-        "</tool_call>"
-        for call in completion.tool_calls
-    ]
+    calls = [tool_call(call.name, call.arguments or "{}") for call in completion.tool_calls]
     return "\n".join([completion.text, *calls]).strip()
 
 

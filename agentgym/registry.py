@@ -180,7 +180,7 @@ def key(id: str, kwargs: Mapping[str, Any]) -> str:
         return id
     try:
         pairs = {
-            k: v if isinstance(v, str) else json.dumps(v, sort_keys=True)
+            k: v if isinstance(v, str) and parse_value(v) == v else json.dumps(v, sort_keys=True)
             for k, v in sorted(kwargs.items())
         }
     except TypeError as error:
@@ -189,8 +189,15 @@ def key(id: str, kwargs: Mapping[str, Any]) -> str:
 
 
 def parse_key(text: str) -> tuple[str, dict[str, Any]]:
-    """Take `key` apart again; values that read as JSON become what they say."""
+    """Take `key` apart again; values that read as JSON become what they say.
+
+    Raises:
+        ConfigError: An argument has no value.
+    """
     id, _, query = text.partition("?")
+    bare = next((part for part in query.split("&") if part and "=" not in part), None)
+    if bare is not None:
+        raise ConfigError(f"{text!r}: argument {bare!r} has no value: write {bare}=VALUE")
     return id, {
         name: parse_value(value) for name, value in parse_qsl(query, keep_blank_values=True)
     }
@@ -199,6 +206,10 @@ def parse_key(text: str) -> tuple[str, dict[str, Any]]:
 def parse_value(text: str) -> Any:
     """Read a value from a command line or key: JSON where it is JSON, else the text itself."""
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_refuse)
     except ValueError:
         return text
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")

@@ -18,7 +18,6 @@ from typing import Any, TypeAlias, cast
 
 import gymnasium as gym
 
-from agentgym.actions import Action
 from agentgym.env import Env
 from agentgym.errors import (
     ContextOverflow,
@@ -31,7 +30,6 @@ from agentgym.errors import (
 from agentgym.execution import ThreadHost
 from agentgym.prompt import Conversation, spoken, system_message
 from agentgym.types import (
-    Completion,
     EpisodeKey,
     Observation,
     Outcome,
@@ -182,10 +180,11 @@ class _Episode:
             except ContextOverflow as error:
                 await self._stop_for_context(error)
                 return
-            said = clock()
+            heard = clock()
             self.clock.enter("step", self.deadlines.step_s)
             with boundary(EnvError, "env.step"):
-                after, reward, terminated, truncated, info = await step(spoken(completion))
+                said = spoken(completion)
+                after, reward, terminated, truncated, info = await step(said)
                 reward = float(reward)
             if not math.isfinite(reward):
                 raise EnvError(f"env.step paid {reward!r}: a reward must be a finite number")
@@ -193,14 +192,14 @@ class _Episode:
                 Turn(
                     observation=shown,
                     completion=completion,
-                    action=_action(info, completion),
+                    action=info.get("action", said),
                     invalid=info.get("invalid"),
                     reward=reward,
                     facts=info.get("facts", {}),
                     signals=info.get("signals", {}),
                     timings={
-                        "policy_s": round(said - begun, 6),
-                        "env_s": round(clock() - said, 6),
+                        "policy_s": round(heard - begun, 6),
+                        "env_s": round(clock() - heard, 6),
                     },
                 )
             )
@@ -331,11 +330,3 @@ class _Faces:
     def release(self) -> None:
         if self._host is not None:
             self._host.kill()
-
-
-def _action(info: dict[str, Any], completion: Completion) -> Action:
-    """The canonical action an environment reported, else the raw text."""
-    action = info.get("action")
-    if type(action) is Action:
-        return action
-    return Action(action if isinstance(action, str) else completion.text)

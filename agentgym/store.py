@@ -312,6 +312,19 @@ class Store:
                 except StoreError as error:
                     logger.warning("%s: episode %s is skipped: %s", self.path, key, error)
 
+    def episode(self, key: EpisodeKey) -> Trajectory:
+        """Read one episode.
+
+        Raises:
+            StoreError: There is none of that key, or it cannot be read.
+        """
+        heads = self.heads()
+        if key not in heads:
+            raise StoreError(f"{self.path} has no episode {key}")
+        with (self.path / EPISODES).open("rb") as file:
+            file.seek(heads[key][0])
+            return schema.decode(file.readline(), self._load_image)
+
     def rewards(self, name: str) -> Iterator[dict[str, Any]]:
         """Read `rewards/NAME.jsonl`.
 

@@ -16,8 +16,6 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from agentgym.actions import Action
-
 Observation: TypeAlias = str | Mapping[str, Any]
 """Text, or a mapping with `"text"` (str) and/or `"image"` (uint8[H, W, 3]); other keys are the
 world's own."""
@@ -209,9 +207,9 @@ class Turn:
     observation: Observation
     """What the policy saw before it acted."""
     completion: Completion
-    action: Action
-    """Canonical text of what was understood; stepping it again replays the turn. The raw text where
-    nothing was understood."""
+    action: str
+    """What to step to replay the turn: the canonical text (an `Action`) where the model was
+    understood, else what it said."""
     invalid: str | None
     """Why it could not be carried out (`InvalidAction.kind`), None if it was."""
     reward: float

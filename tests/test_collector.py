@@ -161,7 +161,7 @@ def test_a_fault_that_passes_is_retried_and_leaves_no_trace_but_the_attempt():
     assert trajectory.outcome.passed
     assert trajectory.error is None
     assert trajectory.provenance["attempt"] == 2
-    assert [turn.action for turn in trajectory.turns][0] == "1"
+    assert trajectory.turns[0].action == "1"
 
 
 def test_a_fault_that_stays_is_an_unscored_episode_and_the_others_are_played():

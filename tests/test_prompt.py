@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 from worlds import Count
 
+from agentgym.actions import Argument, Grammar, Verb
 from agentgym.prompt import Conversation, png, spoken, system_message
 from agentgym.types import Completion, ToolCall
 
@@ -85,7 +86,8 @@ def test_an_image_becomes_a_png_part_beside_the_text():
 
 def test_a_tool_call_is_spoken_as_its_tag_and_answered_as_a_tool():
     said = Completion("", tool_calls=(ToolCall("go", '{"where": "east"}', "id1"),))
-    assert spoken(said) == '<tool_call>{"name": "go", "arguments": {"where": "east"}}</tool_call>'
+    tools = Grammar(Verb("go", "Go", Argument("where")), dialect="tools")
+    assert tools.parse(spoken(said)) == 'go("east")'
     conversation = Conversation()
     conversation.observe("a room")
     conversation.answer(said)

@@ -114,7 +114,9 @@ async def test_a_world_that_hangs_is_given_up_at_its_deadline(world, stage):
 
 async def test_a_coroutine_hook_that_hangs_is_cancelled_at_its_deadline():
     trajectory = await played(
-        make("CountAsync", fault="step hangs"), Counting(), KEY._replace(task_id="default"),
+        make("CountAsync", fault="step hangs"),
+        Counting(),
+        KEY._replace(task_id="default"),
         deadlines=Deadlines(step_s=0.2),
     )
     assert trajectory.error == "deadline: step took longer than 0.2 s"
@@ -181,9 +183,7 @@ async def test_the_episode_deadline_ends_it_unscored():
 
 
 async def test_a_stage_deadline_counts_from_the_start_of_its_stage():
-    trajectory = await played(
-        make(), Saying("x", after_s=0.12), deadlines=Deadlines(policy_s=0.5)
-    )
+    trajectory = await played(make(), Saying("x", after_s=0.12), deadlines=Deadlines(policy_s=0.5))
     assert trajectory.stop is Stop.TURNS  # eight turns, each in time, together over the deadline
 
 

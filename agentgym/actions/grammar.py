@@ -128,18 +128,20 @@ class Grammar:
         """
         if len(reply) <= self._quick_chars and _QUICK(reply):
             return Action(reply)
-        if isinstance(reply, Action):
-            text = well_formed(str(reply)).strip()
-            return self._action(self._canonical(text), text)
-        text = without_thoughts(well_formed(reply))
+        canonical = isinstance(reply, Action)
+        text = (
+            well_formed(str(reply)).strip() if canonical else without_thoughts(well_formed(reply))
+        )
         if len(text) > self.max_chars:
             raise invalid(
                 "too_long", f"{len(text)} characters are too many; use at most {self.max_chars}"
             )
+        if canonical:
+            return self._action(self._canonical(text), text)
         if not text or text.isspace():
             thought = "" if not reply or reply.isspace() else " outside of the thoughts"
             raise invalid(
-                "empty", f"nothing was said{thought}; write for example {self._dialect.example()}"
+                "empty", f"nothing was said{thought}; write for example {self._example()}"
             )
         return self._action(self._dialect.find(text, self.max_calls), text)
 
@@ -215,7 +217,8 @@ class Grammar:
                 about = f": {verb.description}" if verb.description else ""
                 lines.append(f"- {self._dialect.form(verb)}{about}")
                 lines += [f"    {a.name}: {a.description}" for a in verb.arguments if a.description]
-        lines += [self._dialect.how.format(calls=self._amount()), self._example()]
+        calls = self._amount() + (", each" if self.max_calls > 1 else "")
+        lines += [self._dialect.how.format(calls=calls), self._example()]
         return "\n".join(lines)
 
     def tools(self) -> list[dict[str, Any]]:

@@ -1,14 +1,16 @@
-r"""Literals as models write them, Python's and JSON's alike, read without evaluating anything.
+r"""Literals as models write them, Python's and JSON's alike, read with `ast` and never evaluated.
 
-`ast.parse` is not used, on purpose: it needs to be told where a call ends, warns (or, with warnings
-as errors, fails) about the `"\d"` models love to write, and can exhaust the C stack. This reader
-finds the end itself, takes time linear in what it reads, and nests at most `MAX_DEPTH` deep. It is
-more forgiving than Python: `true` and `null`, line breaks inside quotes, unknown escapes kept as
-they are (octal ones too: `"\1"` from a model is a back-reference).
+A model's text does not go to `ast.parse` as it is. Tokens are read up to where the brackets close,
+and written again as Python that is sure to be harmless: strings with their escapes resolved,
+`true` and `null` as `True` and `None`, no names. `ast` alone cannot find where a call ends within
+prose, warns (or, with warnings as errors, fails) about the `"\d"` models love to write, and can
+exhaust the C stack on deep nesting; here nesting ends at `MAX_DEPTH`. Line breaks inside quotes are
+kept, and so are unknown escapes (octal ones too: `"\1"` from a model is a back-reference).
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from typing import Any
@@ -23,13 +25,16 @@ _TOKEN = re.compile(
         | "(?!"")(?:[^"\\]++|\\.)*+"           | '(?!'')(?:[^'\\]++|\\.)*+'))
     | (?P<number>[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?(?![\w.]))
     | (?P<word>[A-Za-z_]\w*+)
-    | (?P<mark>[\[\](){},])
+    | (?P<mark>[\[\](){},:=])
     )""",
     re.VERBOSE | re.DOTALL,
 )
-_KEYWORD = re.compile(r"\s*+([A-Za-z_]\w*+)\s*+(?:=(?!=)|:)")
-_COLON = re.compile(r"\s*+:")
-_WORDS = {"True": True, "False": False, "None": None, "true": True, "false": False, "null": None}
+_NAMING = re.compile(r"\s*+(?:=(?!=)|:)")
+_WORDS = {
+    **{"True": "True", "False": "False", "None": "None"},
+    **{"true": "True", "false": "False", "null": "None"},
+}
+_CLOSERS = {"(": ")", "[": "]", "{": "}"}
 _ESCAPE = re.compile(
     r"\\(?:u([0-9a-fA-F]{4})|U(000[0-9a-fA-F]{5}|0010[0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))",
     re.DOTALL,
@@ -84,7 +89,8 @@ class Reader:
 
     def value(self, position: int) -> tuple[Any, int]:
         """The literal at `position`, and where it ends."""
-        return self._value(self._token(position), MAX_DEPTH)
+        source, _, end = self._source(position, [])
+        return _plain(_expression(source)), end
 
     def arguments(self, position: int) -> tuple[list[Any], dict[str, Any], int]:
         """What stands between brackets, read from behind the opening one.
@@ -92,25 +98,57 @@ class Reader:
         Returns:
             Positional arguments, keyword arguments, and the position after the closing bracket.
         """
-        positional: list[Any] = []
-        keywords: dict[str, Any] = {}
+        source, names, end = self._source(position, [")"])
+        call = _expression(f"_({source}")
+        if not isinstance(call, ast.Call):  # cannot be: nothing follows the closing bracket
+            raise Malformed("it is no call")
+        keywords = {names[int((k.arg or "")[1:])]: _plain(k.value) for k in call.keywords}
+        return [_plain(argument) for argument in call.args], keywords, end
+
+    def _source(self, position: int, awaited: list[str]) -> tuple[str, list[str], int]:
+        """Python for what stands at `position`, up to where no bracket is awaited any more.
+
+        Returns:
+            The source; the names of keyword arguments, which stand in it by number (a model may
+            call one `from`); and where what was read ends.
+        """
+        pieces: list[str] = []
+        names: list[str] = []
+        deepest = len(awaited) + MAX_DEPTH
         while True:
-            keyword = _KEYWORD.match(self.text, position)
-            token = self._token(keyword.end() if keyword else position)
-            if token[0][-1] == ")" and token.lastgroup == "mark" and not keyword:
-                return positional, keywords, token.end()
-            value, position = self._value(token, MAX_DEPTH)
-            if keyword is None:
-                if keywords:
-                    raise Malformed("a positional argument follows a keyword argument")
-                positional.append(value)
-            elif keyword[1] in keywords:
-                raise Malformed(f"{keyword[1][:40]} is given twice")
+            token = self._token(position)
+            position, kind = token.end(), token.lastgroup
+            if kind == "number":
+                pieces.append(repr(_number(token["number"])))
+            elif kind == "string":
+                pieces.append(repr(self._string(token["string"])))
+            elif kind == "word":
+                word = token["word"]
+                naming = _NAMING.match(self.text, position) if awaited else None
+                if naming and awaited == [")"]:
+                    if word in names:
+                        raise Malformed(f"{word[:40]} is given twice")
+                    pieces.append(f"_{len(names)}=")
+                    names.append(word)
+                    position = naming.end()
+                    continue
+                if word not in _WORDS and not (naming and awaited[-1] == "}"):
+                    raise Malformed(f"{word[:40]!r} needs quotes if it is text")
+                pieces.append(repr(word) if naming else _WORDS[word])
             else:
-                keywords[keyword[1]] = value
-            position, closed = self._after_item(position, ")")
-            if closed:
-                return positional, keywords, position
+                mark = token["mark"]
+                if mark in _CLOSERS:
+                    awaited.append(_CLOSERS[mark])
+                    if len(awaited) > deepest:
+                        raise Malformed("it is nested too deeply")
+                elif mark in ")]}":
+                    if not awaited or awaited.pop() != mark:
+                        raise Malformed(f"unexpected {mark!r}")
+                elif not awaited:
+                    raise Malformed(f"unexpected {mark!r}")
+                pieces.append(mark)
+            if not awaited:
+                return " ".join(pieces), names, position
 
     def _token(self, position: int) -> re.Match[str]:
         token = _TOKEN.match(self.text, position)
@@ -122,38 +160,6 @@ class Reader:
                 raise Malformed(f"the quotes of {here!r} are not closed")
             raise Malformed(f"{here!r} is no literal")
         return token
-
-    def _after_item(self, position: int, closer: str) -> tuple[int, bool]:
-        """Steps over the `,` or `closer` at `position`; whether it was the closer."""
-        token = self._token(position)
-        mark = token["mark"]
-        if mark == closer:
-            return token.end(), True
-        if mark != ",":
-            raise Malformed(f"expected ',' or {closer!r}, not {token[0].strip()[:20]!r}")
-        return token.end(), False
-
-    def _value(self, token: re.Match[str], depth: int) -> tuple[Any, int]:
-        kind, end = token.lastgroup, token.end()
-        if kind == "number":
-            return _number(token["number"]), end
-        if kind == "string":
-            return self._string(token["string"]), end
-        if kind == "word":
-            word = token["word"]
-            if word not in _WORDS:
-                raise Malformed(f"{word[:40]!r} needs quotes if it is text")
-            return _WORDS[word], end
-        mark = token["mark"]
-        if depth == 0:
-            raise Malformed("it is nested too deeply")
-        if mark == "[":
-            return self._list(end, "]", depth - 1)
-        if mark == "(":
-            return self._list(end, ")", depth - 1)
-        if mark == "{":
-            return self._object(end, depth - 1)
-        raise Malformed(f"unexpected {mark!r}")
 
     def _string(self, text: str) -> str:
         raw = text[0] in "rR"
@@ -173,34 +179,32 @@ class Reader:
             return "/"
         return _ESCAPED.get(match[4], match[0])
 
-    def _list(self, position: int, closer: str, depth: int) -> tuple[list[Any], int]:
-        items: list[Any] = []
-        while True:
-            token = self._token(position)
-            if token["mark"] == closer:
-                return items, token.end()
-            item, position = self._value(token, depth)
-            items.append(item)
-            position, closed = self._after_item(position, closer)
-            if closed:
-                return items, position
 
-    def _object(self, position: int, depth: int) -> tuple[dict[str, Any], int]:
-        items: dict[str, Any] = {}
-        while True:
-            token = self._token(position)
-            if token["mark"] == "}":
-                return items, token.end()
-            if token.lastgroup not in ("string", "word"):
-                raise Malformed("a key of an object is text in quotes")
-            key = token["word"] or self._string(token["string"])
-            colon = _COLON.match(self.text, token.end())
-            if colon is None:
-                raise Malformed("a key of an object needs a ':' after it")
-            items[key], position = self._value(self._token(colon.end()), depth)
-            position, closed = self._after_item(position, "}")
-            if closed:
-                return items, position
+def _expression(source: str) -> ast.expr:
+    try:
+        return ast.parse(source, mode="eval").body
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+        raise Malformed(getattr(error, "msg", None) or "it is not well formed") from error
+
+
+def _plain(node: ast.expr) -> Any:
+    """The value of a literal; tuples are lists."""
+    if isinstance(node, ast.Constant):
+        return node.value
+    if isinstance(node, ast.UnaryOp):  # a number below zero
+        return -_plain(node.operand)
+    if isinstance(node, ast.List | ast.Tuple):
+        return [_plain(item) for item in node.elts]
+    if isinstance(node, ast.Dict):
+        keys = [None if key is None else _plain(key) for key in node.keys]
+        if not all(isinstance(key, str) for key in keys):
+            raise Malformed("a key of an object is text in quotes")
+        return dict(zip(keys, map(_plain, node.values), strict=True))
+    raise Malformed(
+        "a key of an object needs a ':' after it"
+        if isinstance(node, ast.Set)
+        else "it is no literal"
+    )
 
 
 def _number(text: str) -> int | float:

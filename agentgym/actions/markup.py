@@ -10,7 +10,7 @@ from typing import Any
 
 from agentgym.actions.dialect import Dialect, Said, escaped, unknown_verb
 from agentgym.actions.literals import Malformed, Reader
-from agentgym.actions.replies import RESERVED_TAG
+from agentgym.actions.replies import RESERVED_TAG, invalid, quoted
 from agentgym.actions.spoken import CallDialect
 from agentgym.actions.verbs import Verb
 from agentgym.errors import did_you_mean
@@ -169,15 +169,18 @@ class JsonDialect(Dialect):
 
     @staticmethod
     def _object_in(text: str) -> Any:
-        """The JSON object that `text` is, else `text`."""
+        """The JSON object in `text`; None if it is empty, `text` if it does not look like one."""
         stripped = text.strip()
         if not stripped.startswith("{"):
-            return None if not stripped else text
+            return text if stripped else None
         try:
             value, end = Reader(stripped, json_escapes=True).value(0)
-        except Malformed:
-            return text
-        return value if end == len(stripped) else text
+            if end < len(stripped):
+                raise Malformed("more follows the object")
+        except Malformed as error:
+            why = f"cannot read the arguments {quoted(stripped)}: {error}"
+            raise invalid("arguments", f"{why}; give one JSON object") from error
+        return value
 
     def say(self, verb: Verb, arguments: Mapping[str, Any]) -> str:
         """See `Dialect.say`."""

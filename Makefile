@@ -1,0 +1,44 @@
+# Six words: setup demo test check format bench.
+# Each works on a fresh machine: it sets up what it needs first, and that costs nothing twice.
+
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := setup
+.PHONY: setup demo test check format bench
+
+BIN := .venv/bin
+# Numeric libraries, browsers and containers share the cores: one thread each.
+export OMP_NUM_THREADS ?= 1
+
+ENV ?= agentgym/TextWorld-v0
+POLICIES ?= oracle random smollm2
+EPISODES ?= 4
+RUN ?= runs/demo
+PYTEST_ARGS ?=
+BENCH_ARGS ?= --quick
+
+setup:  ## everything the other words need
+	@scripts/setup.sh system python model browser
+
+demo:  ## evaluate an oracle, a random and a small language model; leaves $(RUN)
+	@scripts/setup.sh system python model
+	$(BIN)/agentgym eval $(ENV) $(POLICIES:%=--policy %) --episodes $(EPISODES) --run $(RUN)
+
+test:  ## set-up, static checks, tests: what CI runs
+	@scripts/setup.sh system python model browser
+	@scripts/check.sh
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check:  ## static checks only: ruff, codespell, mypy on the built wheel
+	@scripts/setup.sh system python
+	@scripts/check.sh
+
+format:  ## rewrite the code as ruff wants it
+	@scripts/setup.sh system python
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench:  ## every benchmark; BENCH_ARGS= for the long form
+	@scripts/setup.sh system python model
+	@shopt -s nullglob; for script in benchmarks/[!_]*.py; do \
+	  echo "== $$script"; $(BIN)/python "$$script" $(BENCH_ARGS); done

@@ -1,0 +1,251 @@
+#!/usr/bin/env bash
+# Set up a fresh Debian or Ubuntu machine: scripts/setup.sh [system] [python] [model] [browser]
+#
+# One function a part. Each looks before it acts, so a second run does nothing; says what it does;
+# and ends with its time. Packages are asked for by name only, so indexes, mirrors and proxies
+# configured for apt, pip or uv are the ones used. Nothing is installed as root without being root
+# already, or sudo without a password: what is missing is named instead, with the command for it.
+#
+# PYTHON=/path/to/python3.12  picks the interpreter; the first of 3.11, 3.12, 3.13 found otherwise.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+
+EXTRAS=dev,textworld,llamacpp,image
+VENV=.venv
+STAMP=$VENV/.setup-stamp
+
+say() { printf '[setup] %s\n' "$*"; }
+complain() { say "$@" >&2; }
+
+seconds_since() {
+  local milliseconds=$((($(date +%s%N) - $1) / 1000000))
+  printf '%d.%d' $((milliseconds / 1000)) $((milliseconds % 1000 / 100))
+}
+
+# Run a command quietly; show what it printed only if it fails.
+quietly() {
+  local output
+  output=$("$@" 2>&1 </dev/null) && return
+  printf '%s\n' "$output" | tail -n 30 >&2
+  return 1
+}
+
+# --- apt, where it may be used -----------------------------------------------------------------
+
+as_root=()
+can_install() {
+  command -v apt-get >/dev/null || return 1
+  [ "$(id -u)" -eq 0 ] && return
+  as_root=(sudo -n)
+  sudo -n true 2>/dev/null
+}
+
+apt() { quietly "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y "$@"; }
+
+# Old package lists name versions that are gone, so they are renewed, once, before a first install.
+apt_install() {
+  [ -n "${apt_updated:-}" ] || apt update || return
+  apt_updated=yes
+  apt install --no-install-recommends "$@"
+}
+
+# --- which Python ------------------------------------------------------------------------------
+
+qualifies() {
+  "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
+}
+
+# Every candidate is run, not just found: a version manager's stand-in exists but may refuse.
+find_python() {
+  local candidate
+  for candidate in ${PYTHON:-python3.11 python3.12 python3.13 python3}; do
+    if qualifies "$candidate"; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  return 1
+}
+
+python_version() { "$1" -c 'import platform; print(platform.python_version())'; }
+
+has_venv() { "$1" -c 'import ensurepip, venv' 2>/dev/null; }
+
+# Whether the environment that is here will do: neither moved, as its scripts hold its path, nor of
+# another version than $PYTHON asks for.
+environment_will_do() {
+  qualifies "$VENV/bin/python" || return
+  [ ! -e "$STAMP" ] || grep -qF " $PWD " "$STAMP" || return
+  [ -z "${PYTHON:-}" ] || [ "$(python_version "$PYTHON")" = "$(python_version "$VENV/bin/python")" ]
+}
+
+# --- the parts ---------------------------------------------------------------------------------
+
+unmet="" # what the system lacks and could not be given
+
+# What compiling jericho (under TextWorld) takes, git, and a Python that can make an environment.
+set_up_system() {
+  local missing=() python
+  printf '#include <stdio.h>\n' | cc -E -x c - >/dev/null 2>&1 || missing+=(gcc libc6-dev)
+  command -v make >/dev/null || missing+=(make)
+  command -v git >/dev/null || missing+=(git)
+  if environment_will_do; then
+    :
+  elif ! python=$(find_python); then
+    [ -n "${PYTHON:-}" ] || missing+=(python3 python3-venv)
+  elif ! has_venv "$python"; then
+    missing+=("$("$python" -c 'import sys; print("python3.%d-venv" % sys.version_info[1])')")
+  fi
+
+  if [ ${#missing[@]} -eq 0 ]; then
+    note="nothing missing"
+  elif ! can_install; then
+    unmet="${missing[*]}"
+    note="missing: $unmet"
+    complain "system: cannot install as $(id -un); run as root:" \
+      "apt-get install --no-install-recommends $unmet"
+    complain "system: going on without"
+  else
+    say "system: installing ${missing[*]}"
+    apt_install "${missing[@]}" || return
+    note="installed ${missing[*]}"
+  fi
+}
+
+# uv reads no pip configuration, so what pip would use is handed to it, unless uv has its own.
+hand_pip_settings_to_uv() {
+  local name value
+  while IFS='=' read -r name value; do
+    value=${value#\'} value=${value%\'}
+    case ${name##*.} in
+      index-url) export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-$value} ;;
+      cert) export SSL_CERT_FILE=${SSL_CERT_FILE:-$value} ;;
+      proxy) export ALL_PROXY=${ALL_PROXY:-$value} ;;
+    esac
+  done < <("$VENV/bin/python" -m pip config list 2>/dev/null)
+}
+
+# The virtual environment, with the project in it, editable.
+set_up_python() {
+  local interpreter stamp action=created
+  if ! environment_will_do; then
+    interpreter=$(find_python) || {
+      complain "python: needs Python 3.11, 3.12 or 3.13, and found none" \
+        "(tried ${PYTHON:-python3.11, python3.12, python3.13, python3}); set PYTHON=/path/to/one"
+      return 1
+    }
+    has_venv "$interpreter" || {
+      complain "python: $interpreter cannot make virtual environments (no ensurepip):" \
+        "install python3-venv, or set PYTHON=/path/to/another"
+      return 1
+    }
+    say "python: creating $VENV with $interpreter ($(python_version "$interpreter"))"
+    quietly "$interpreter" -m venv --clear "$VENV" || return
+  fi
+
+  stamp="$(python_version "$VENV/bin/python") $EXTRAS $PWD $(sha256sum <pyproject.toml)"
+  if [ "$(cat "$STAMP" 2>/dev/null)" = "$stamp" ]; then
+    note="nothing changed"
+    return
+  fi
+
+  [ -e "$STAMP" ] && action=updated
+  rm -f "$STAMP"
+  # An environment made by uv has no pip.
+  "$VENV/bin/python" -m pip --version >/dev/null 2>&1 ||
+    quietly "$VENV/bin/python" -m ensurepip || return
+  say "python: installing .[$EXTRAS]"
+  hand_pip_settings_to_uv
+  if [ -x "$VENV/bin/uv" ] || quietly "$VENV/bin/python" -m pip install -q uv; then
+    # Compiled wheels (jericho) stay in uv's cache, outside the clone.
+    VIRTUAL_ENV=$PWD/$VENV quietly "$VENV/bin/uv" pip install -q -e ".[$EXTRAS]" && note="$action by uv"
+  fi
+  if [ -z "$note" ] && [ -n "$unmet" ]; then
+    complain "python: failed, most likely for want of: $unmet"
+    return 1
+  elif [ -z "$note" ]; then
+    complain "python: uv could not do it; trying pip, which is slower"
+    quietly "$VENV/bin/python" -m pip install -q -e ".[$EXTRAS]" || return
+    note="$action by pip"
+  fi
+  printf '%s\n' "$stamp" >"$STAMP"
+}
+
+# A small language model, checked against its hash, in ~/.cache/agentgym (or $AGENTGYM_CACHE).
+set_up_model() {
+  quietly "$VENV/bin/agentgym" models pull smollm2 || return
+  note="smollm2"
+}
+
+browser_starts() {
+  "$VENV/bin/python" - <<'PYTHON'
+import sys
+from agentgym.sandboxes.browser import probe
+
+found = probe()
+print(found.detail)
+sys.exit(not found.ok)
+PYTHON
+}
+
+# Playwright's own build, where it can be reached; as root with the libraries it needs.
+install_playwrights_browser() {
+  local output
+  output=$(timeout 300 "$VENV/bin/uv" tool run playwright install --only-shell chromium \
+    2>&1 </dev/null) || {
+    say "browser: not from Playwright: $(grep -m 1 -i error <<<"$output" || tail -n 1 <<<"$output")"
+    return 1
+  }
+  if can_install; then
+    apt update && quietly "${as_root[@]}" "$VENV/bin/uv" tool run playwright install-deps chromium
+  fi
+}
+
+# A Chromium that starts: one that is here, else Playwright's, else Debian's.
+set_up_browser() {
+  note=$(browser_starts) && return
+  say "browser: trying Playwright's own"
+  install_playwrights_browser && note=$(browser_starts) && return
+  # Ubuntu's package of that name only points at a snap, so there it is not tried.
+  if can_install && grep -qx 'ID=debian' /etc/os-release; then
+    say "browser: installing chromium-headless-shell"
+    apt_install chromium-headless-shell || apt_install chromium
+    note=$(browser_starts) && return
+  fi
+  complain "browser: none that starts; install one (Debian, as root: apt-get install" \
+    "chromium-headless-shell; Ubuntu: Google Chrome, as its chromium package is a snap)," \
+    "or set AGENTGYM_CHROMIUM=/path/to/chrome"
+  [ "${CI:-}" != true ] # elsewhere the tests that need it are skipped, and say so
+}
+
+# --- run them ----------------------------------------------------------------------------------
+
+run() {
+  local started
+  started=$(date +%s%N)
+  note=""
+  if "set_up_$1"; then
+    say "$1 … $(seconds_since "$started") s${note:+ ($note)}"
+  else
+    complain "$1 … $(seconds_since "$started") s: FAILED"
+    return 1
+  fi
+}
+
+failed=()
+for part in "${@:-}"; do
+  case $part in
+    system | python | model | browser) ;;
+    *)
+      complain "which part? system, python, model, browser"
+      exit 2
+      ;;
+  esac
+  run "$part" && continue
+  failed+=("$part")
+  [ "$part" = python ] && break # everything after needs it
+done
+if [ ${#failed[@]} -gt 0 ]; then
+  complain "could not set up: ${failed[*]}"
+  exit 1
+fi
