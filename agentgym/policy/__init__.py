@@ -6,7 +6,8 @@ spec                                policy
 ``oracle``                          the world's own expert
 ``random``                          uniform over the admissible actions
 ``human``                           a person at the terminal
-``llamacpp``, ``llamacpp:PATH``     a GGUF model inside this process; SmolLM2 by default
+``llamacpp:PATH``, ``llamacpp``     a GGUF model inside this process; SmolLM2 by default
+``smollm2``                         the same
 ``openai:MODEL@URL``                a model behind an OpenAI-compatible server
 ``openai:MODEL``                    the same, at ``$OPENAI_BASE_URL`` or the OpenAI API
 ``module:Class``                    your own: anything with `async def act(messages, *, …)`
@@ -24,10 +25,11 @@ import re
 from collections.abc import Callable
 from typing import Any, cast
 
+from agentgym import models
 from agentgym.errors import ConfigError, did_you_mean
 from agentgym.types import Policy
 
-NAMES = ("oracle", "random", "human", "llamacpp", "openai")
+NAMES = ("oracle", "random", "human", "llamacpp", "openai", *models.MODELS)
 """Built-in policies, as a spec begins."""
 
 _OPENAI_API = "https://api.openai.com/v1"
@@ -49,6 +51,8 @@ def open_policy(spec: str, **options: Any) -> Policy:
         from agentgym.policy.llamacpp import LlamaCppPolicy
 
         return _construct(LlamaCppPolicy, spec, {**({"path": rest} if rest else {}), **options})
+    if spec in models.MODELS:
+        return open_policy("llamacpp", path=models.find(spec), **options)
     if spec in ("oracle", "random", "human"):
         from agentgym.policy import basic
 
@@ -62,7 +66,7 @@ def open_policy(spec: str, **options: Any) -> Policy:
         return _own(spec, name, rest, options)
     raise ConfigError(
         f"no policy {spec!r}{did_you_mean(name, NAMES)}: give one of oracle, random, human, "
-        "llamacpp[:PATH], openai:MODEL[@URL], or module:Class"
+        f"{', '.join(models.MODELS)}, llamacpp:PATH, openai:MODEL@URL, or module:Class"
     )
 
 

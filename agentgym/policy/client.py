@@ -21,7 +21,7 @@ from urllib.parse import quote, urlsplit
 
 import orjson
 
-from agentgym.errors import AgentGymError, ConfigError, PolicyError
+from agentgym.errors import ConfigError, PolicyError
 
 if TYPE_CHECKING:
     import aiohttp
@@ -32,13 +32,15 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _TRANSIENT = frozenset({408, 409, 425, 429})
+_NO_MONEY = b"insufficient_quota"
+"""What the OpenAI API says with 429 where waiting does not help."""
 _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 30.0
 _LONGEST_ASKED_PAUSE_S = 120.0
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class Refused(AgentGymError):
+class Refused(PolicyError):
     """A status that another try would not change; `message` is what the server says of it."""
 
     def __init__(self, status: int, message: str, parameter: str = "", location: str = "") -> None:
@@ -51,7 +53,7 @@ class Refused(AgentGymError):
         """Where a redirect points."""
 
     def __str__(self) -> str:
-        return f"HTTP {self.status}: {self.message}"
+        return f"HTTP {self.status}: {brief(self.message)}"
 
 
 class Malformed(Exception):
@@ -69,6 +71,8 @@ class JsonClient:
         timeout_s: Longest one try may take, from connecting to the last byte.
         max_retries: Tries after the first.
         max_reply_bytes: A longer reply is a `PolicyError`.
+        retry_statuses: Whether 429, 500 and their like are worth another try; else they are
+            `Refused` as well.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class JsonClient:
         timeout_s: float = 600.0,
         max_retries: int = 5,
         max_reply_bytes: int = 64 * 2**20,
+        retry_statuses: bool = True,
     ) -> None:
         if max_connections < 1:
             raise ConfigError(f"max_connections is {max_connections!r}: give at least 1")
@@ -90,6 +95,7 @@ class JsonClient:
         self.timeout_s = timeout_s
         self.max_retries = max_retries
         self.max_reply_bytes = max_reply_bytes
+        self.retry_statuses = retry_statuses
         self._headers = {
             "Content-Type": "application/json",
             "Accept": "application/json",
@@ -97,6 +103,8 @@ class JsonClient:
             **(headers or {}),
         }
         self._urls: dict[str, URL] = {}
+        self.first_pause_s = _FIRST_PAUSE_S
+        """Longest pause before the second try; it doubles with each further one."""
         self._random = random.Random()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closings = 0
@@ -141,12 +149,12 @@ class JsonClient:
                         problem, cause = f"HTTP 200, but {error}: {_excerpt(reply)}", error
                     except ValueError as error:
                         problem, cause = f"HTTP 200, but not JSON: {_excerpt(reply)}", error
-                elif status in _TRANSIENT or status >= 500:
+                elif self._passes(status) and _NO_MONEY not in reply:
                     problem = f"HTTP {status}: {_excerpt(reply)}"
                 else:
                     raise _refusal(status, reply)
             except TimeoutError as error:  # empty when it is the whole try that took too long
-                said = _one_line(str(error))
+                said = brief(str(error))
                 problem, cause = said or f"no reply within {self.timeout_s:g} s", error
             except (OSError, _client_error()) as error:
                 problem, cause = _trouble(url, error), error
@@ -175,7 +183,7 @@ class JsonClient:
                 raise _refusal(status, reply)
             return load_json(reply)
         except (OSError, ValueError, _client_error()) as error:
-            raise PolicyError(f"{url}: {type(error).__name__}: {_one_line(str(error))}") from error
+            raise PolicyError(f"{url}: {type(error).__name__}: {brief(str(error))}") from error
 
     async def aclose(self) -> None:
         """Close the connections; the next request opens new ones."""
@@ -255,10 +263,13 @@ class JsonClient:
         parsed = self._urls[url] = URL(url)
         return parsed
 
+    def _passes(self, status: int) -> bool:
+        return self.retry_statuses and (status in _TRANSIENT or status >= 500)
+
     def _pause(self, tries: int, asked_s: float | None) -> float:
         if asked_s is not None:
             return min(asked_s, _LONGEST_ASKED_PAUSE_S) + self._random.uniform(0.0, 0.1)
-        longest = min(_FIRST_PAUSE_S * 2.0 ** (tries - 1), _LONGEST_PAUSE_S)
+        longest = min(self.first_pause_s * 2.0 ** (tries - 1), _LONGEST_PAUSE_S)
         return longest * self._random.uniform(0.5, 1.0)
 
 
@@ -320,7 +331,7 @@ def _trouble(url: str, error: Exception) -> str:
     """
     import aiohttp
 
-    said = _one_line(str(error))
+    said = brief(str(error))
     if isinstance(error, (aiohttp.ClientSSLError, aiohttp.InvalidURL)):
         raise ConfigError(f"{url}: {type(error).__name__}: {said}") from error
     if isinstance(error, aiohttp.ClientConnectorError):
@@ -343,15 +354,16 @@ def _refusal(status: int, reply: bytes) -> Refused:
         message = said.get("message") or said.get("detail") or said
         said = f"{message} ({code})" if isinstance(code, str) else message
     message = said if isinstance(said, str) else json.dumps(said)
-    return Refused(status, _one_line(message), parameter if isinstance(parameter, str) else "")
+    return Refused(status, message, parameter if isinstance(parameter, str) else "")
 
 
 def _excerpt(reply: bytes) -> str:
-    return _one_line(reply[:1000].decode("utf-8", "replace")) or "an empty body"
+    return brief(reply[:1000].decode("utf-8", "replace")) or "an empty body"
 
 
-def _one_line(text: str) -> str:
-    line = " ".join(text.split())
+def brief(text: str) -> str:
+    """`text` in one line of at most 200 characters."""
+    line = " ".join(text[:2000].split())
     return line if len(line) <= 200 else line[:199] + "…"
 
 

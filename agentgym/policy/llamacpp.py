@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from array import array
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ _RANDOM_SEED = 0xFFFFFFFF
 _FEWEST_TOKENS = 8
 """A turn with less room than this is not begun: the context is full."""
 _EVERY_TOKEN = 2**24
-_SESSIONS = 4096
+_SESSIONS = 1024
 """Sessions whose last turn is remembered."""
 _LOGPROB = itemgetter("logprob")
 
@@ -48,7 +49,7 @@ class _Said:
     """The last turn of a session: its rendered text, prompt and completion, and their tokens."""
 
     text: str
-    ids: list[int]
+    ids: array[int]
     ended: bool
     """The last token is the model's own end of turn."""
 
@@ -154,11 +155,11 @@ class LlamaCppPolicy:
             reply = await self._client.post(f"{self._base}/completion", payload, _read)
         except Refused as refused:
             if "context size" in refused.message:
-                raise ContextOverflow(f"llama.cpp: {refused.message}") from refused
-            raise PolicyError(f"llama.cpp refused a completion: {refused}") from refused
+                raise ContextOverflow(f"llama.cpp: {refused}") from refused
+            raise
         said = reply["content"]
         if session:
-            ids = prompt + reply["tokens"]
+            ids = array("i", prompt + reply["tokens"])
             self._remember(session, _Said(text + said, ids, reply["stop_type"] == "eos"))
         sent["max_tokens"] = sent.pop("n_predict")
         return Completion(
@@ -192,10 +193,10 @@ class LlamaCppPolicy:
             text = await self._client.post(
                 f"{self._base}/apply-template", {"messages": messages}, _rendered
             )
-        except (Refused, PolicyError) as error:
-            raise ConfigError(f"the model's chat template cannot take the messages: {error}") from (
-                error
-            )
+        except Refused as refused:
+            raise ConfigError(
+                f"the model's chat template cannot take the messages: {refused}"
+            ) from refused
         before = self._sessions.get(session)
         if before is None or not text.startswith(before.text):
             return text, await self._tokenize(text, add_special=True)
@@ -203,9 +204,9 @@ class LlamaCppPolicy:
         added = await self._tokenize(tail, add_special=False)
         # where the model ended its turn itself, that token stands for the template's
         again = before.ended and (
-            added[:1] == before.ids[-1:] or tail.startswith(self._end_of_turn)
+            added[:1] == [before.ids[-1]] or tail.startswith(self._end_of_turn)
         )
-        return text, before.ids + added[again:]
+        return text, [*before.ids, *added[again:]]
 
     def _remember(self, session: str, said: _Said) -> None:
         self._sessions[session] = said
@@ -248,7 +249,7 @@ class LlamaCppPolicy:
             "response_fields": _FIELDS,
             "return_tokens": True,
         }
-        for n_probs in (256, _EVERY_TOKEN):
+        for n_probs in (256, 4096, _EVERY_TOKEN):
             payload["n_probs"] = n_probs
             reply = await self._client.post(f"{self._base}/completion", payload, _read)
             for entry in reply["about"][0]["top_logprobs"]:
@@ -268,7 +269,10 @@ class LlamaCppPolicy:
             server = self._start(key)
             self._base = server.listening_address
             self._client = JsonClient(
-                {"Authorization": f"Bearer {key}"}, max_connections=self.parallel + 1, max_retries=1
+                {"Authorization": f"Bearer {key}"},
+                max_connections=self.parallel + 1,
+                max_retries=1,
+                retry_statuses=False,
             )
             properties = await self._client.get(f"{self._base}/props")
             self.context = int(properties["default_generation_settings"]["n_ctx"])
@@ -321,7 +325,7 @@ def _sampling(sampling: Sampling, n_predict: int) -> dict[str, Any]:
 
 
 def _align(tokens: list[int], reported: list[int]) -> list[int | None]:
-    """For each token its place in `reported`, which lacks some; None where it has none for certain."""
+    """For each token its place in `reported`, which lacks some; None where that is not certain."""
     first: list[int | None] = [None] * len(tokens)
     place = 0
     for position, token in enumerate(tokens):

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from agentgym.errors import ConfigError, ContextOverflow, PolicyError
-from agentgym.policy.client import JsonClient, Malformed, Refused, check_url, clean
+from agentgym.policy.client import JsonClient, Malformed, Refused, brief, check_url, clean
 from agentgym.types import Completion, LogProbs, Message, Sampling, TokenIds, ToolCall
 
 logger = logging.getLogger(__name__)
@@ -204,7 +204,7 @@ class OpenAIPolicy:
             room = int(window[1]) - int(prompt[1])
             if _FEWEST_TOKENS <= room < max_tokens:
                 return room
-        raise ContextOverflow(f"{self.model!r} at {self.base_url}: {said}") from refused
+        raise ContextOverflow(f"{self.model!r} at {self.base_url}: {brief(said)}") from refused
 
     def _culprits(self, refused: Refused, payload: Mapping[str, Any]) -> set[str]:
         """The parameters to try without: those the server names, or all that can go.
@@ -229,7 +229,7 @@ class OpenAIPolicy:
         self._unknown |= without
 
     def _verdict(self, refused: Refused) -> str:
-        status, said = refused.status, refused.message
+        status, said = refused.status, brief(refused.message)
         if status in (401, 403):
             return (
                 f"no access to {self.model!r} at {self.base_url} (HTTP {status}: {said}): "

@@ -1,0 +1,52 @@
+"""Fixtures: the real engine, SmolLM2 in llama.cpp, in this process and behind its own server."""
+
+import os
+from importlib.util import find_spec
+
+import pytest
+
+from agentgym import models
+from agentgym.errors import ConfigError
+from agentgym.policy.llamacpp import LlamaCppPolicy
+
+
+def missing(what):
+    """Skip on a laptop where a real part is not here; in CI it must be."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def model_path():
+    if find_spec("xllamacpp") is None:
+        missing("xllamacpp is not installed: pip install 'agentgym-env[llamacpp]'")
+    try:
+        return models.find("smollm2")
+    except ConfigError as error:
+        missing(str(error))
+
+
+@pytest.fixture(scope="session")
+def engine(model_path):
+    """Base URL of llama.cpp's OpenAI-compatible server."""
+    import xllamacpp
+
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = str(model_path)
+    parameters.n_ctx = 4 * 1024
+    parameters.n_parallel = 4
+    parameters.verbosity = -1
+    parameters.cache_ram_mib = 0
+    for processor in (parameters.cpuparams, parameters.cpuparams_batch):
+        processor.n_threads = 1
+    server = xllamacpp.Server(parameters)
+    yield f"{server.listening_address}/v1"
+    del server
+
+
+@pytest.fixture
+async def llama(model_path):
+    policy = LlamaCppPolicy(model_path, context=1024)
+    yield policy
+    await policy.aclose()
