@@ -5,7 +5,7 @@ imported where they are used.
 """
 
 from agentgym.actions import Action, Argument, Grammar, Verb
-from agentgym.env import Env, Snapshot
+from agentgym.env import Env
 from agentgym.errors import AgentGymError, InvalidAction
 from agentgym.registry import make, register, register_plugins
 from agentgym.spaces import Image, Unicode
@@ -17,6 +17,7 @@ from agentgym.types import (
     Policy,
     Reply,
     Sampling,
+    Snapshot,
     Stop,
     Task,
     Trajectory,

@@ -109,7 +109,11 @@ class Collector:
         self.show_admissible = show_admissible
         self.workers = workers
         self.record = record
-        self.provenance = {"agentgym": agentgym.__version__, **(provenance or {})}
+        self.provenance = {
+            "agentgym": agentgym.__version__,
+            "sampling": {k: v for k, v in sampling._asdict().items() if k != "seed"},
+            **(provenance or {}),
+        }
         self.in_flight = 0
         """Episodes being played now."""
         self._faults_in_a_row = 0
@@ -147,7 +151,7 @@ class Collector:
 
         playing = asyncio.create_task(everything())
         try:
-            with _fewer_collections():
+            with _fewer_collections(self.concurrency):
                 while not (playing.done() and results.empty()):
                     trajectory = await results.get()
                     if trajectory is not None:
@@ -179,7 +183,7 @@ class Collector:
 
     async def _episode(self, key: EpisodeKey, slot: _Slot) -> Trajectory:
         """Play an episode, again where the infrastructure failed it."""
-        sampling = self.sampling.with_seed(derive_seed(self.seed, key))
+        sampling = self.sampling._replace(seed=derive_seed(self.seed, key))
         attempt = 0
         while True:
             trajectory = Trajectory(
@@ -285,14 +289,14 @@ class _Slot:
 
 
 @contextmanager
-def _fewer_collections() -> Iterator[None]:
+def _fewer_collections(in_flight: int) -> Iterator[None]:
     """Have Python look for cyclic garbage less often while episodes are played.
 
-    Records in flight are many and hold no cycles; at the default threshold, looking through them
-    takes a quarter of the CPU with 1,000 episodes in flight.
+    Their records are many and hold no cycles: at the default threshold, looking through those of
+    1,000 episodes takes a quarter of the CPU. The threshold is what is alive in so many.
     """
     before = gc.get_threshold()
-    gc.set_threshold(max(before[0], 50_000), *before[1:])
+    gc.set_threshold(max(before[0], min(100 * in_flight, 200_000)), *before[1:])
     try:
         yield
     finally:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self, TypeVar, cast
 
 import gymnasium as gym
@@ -29,12 +28,13 @@ from agentgym.errors import (
     ConfigError,
     InvalidAction,
     ResetNeeded,
+    StageTimeout,
     TaskError,
     did_you_mean,
 )
 from agentgym.execution import Host, open_host, run_on_loop_thread
 from agentgym.spaces import Unicode
-from agentgym.types import Observation, Outcome, Reply, Task
+from agentgym.types import Observation, Outcome, Reply, Snapshot, Task
 
 T = TypeVar("T")
 
@@ -42,21 +42,11 @@ Execution = Literal["inline", "thread", "process"]
 HINTS = frozenset({"admissible", "oracle"})
 MAX_REPLY_CHARS = 10_000_000
 """Of the action space: thoughts may be long, and do not count for the grammar's own limit."""
+LONGEST_REFUSAL = 1_000
+"""Characters of an `InvalidAction`'s message that the model is shown."""
 
 _HOOKS = ("begin", "respond", "judge", "admissible", "oracle")
 _VALID: Mapping[str, Any] = {"valid": True}
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A point of an episode to come back to; opaque outside `Env`."""
-
-    task: Task
-    turn: int
-    over: bool
-    generator: Mapping[str, Any]
-    seed: int | None
-    world: Any
 
 
 class Env(gym.Env[Observation, str]):
@@ -255,7 +245,9 @@ class Env(gym.Env[Observation, str]):
         """`reset`, for event loops: plain hooks run where `execution` says."""
         if self._coroutine_hooks or self.execution == "inline":
             return await self._reset(seed, options)
-        result = await self._hosted().call("reset", seed=seed, options=options)
+        if self.host is None:
+            self.host = open_host(self)
+        result = await self.host.call("reset", seed=seed, options=options)
         return cast("tuple[Observation, dict[str, Any]]", result)
 
     async def astep(self, action: str) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
@@ -294,6 +286,8 @@ class Env(gym.Env[Observation, str]):
         """
         self._need_snapshots()
         if self.task is None:
+            if self.host is not None:
+                raise ConfigError(f"{self._name} runs in a worker process: snapshots are there")
             raise ResetNeeded("snapshot() before reset(): start an episode first")
         generator, seed = self.np_random.bit_generator.state, self.np_random_seed
         world = self.save_state()
@@ -372,7 +366,7 @@ class Env(gym.Env[Observation, str]):
                 raise self._misreturned("respond", reply, "Reply(observation, ...)")
             shown, outcome, facts, extra = reply
         except InvalidAction as error:
-            invalid, shown, outcome, extra = error.kind, error.message, None, _NONE
+            invalid, shown, outcome, extra = error.kind, error.message[:LONGEST_REFUSAL], None, None
             facts = {"valid": False}
         else:
             facts = {"valid": True, **facts} if facts else {"valid": True}
@@ -382,7 +376,7 @@ class Env(gym.Env[Observation, str]):
         self._shown = shown
         info: dict[str, Any] = {"action": understood, "invalid": invalid, "facts": facts}
         if extra:
-            info.update(extra)
+            info = {**extra, **info}
         if outcome is not None or turn >= self.max_turns:
             return await self._end(shown, outcome, info)
         if self._hints:
@@ -430,7 +424,11 @@ class Env(gym.Env[Observation, str]):
     def _now(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` to its end: it only ever suspends where hooks are coroutines."""
         if self._coroutine_hooks:
-            return run_on_loop_thread(work, self.deadline_s, f"{self._name} hook")
+            try:
+                return run_on_loop_thread(work, self.deadline_s, f"{self._name} hook")
+            except StageTimeout:
+                self._running = False  # it was cut in the middle of something
+                raise
         try:
             work.send(None)
         except StopIteration as finished:
@@ -443,11 +441,6 @@ class Env(gym.Env[Observation, str]):
             value.close()
             return ConfigError(f"{self._name}.{hook}() returned a coroutine: make it `async def`")
         return ConfigError(f"{self._name}.{hook}() returned {value!r:.80}: return {wanted}")
-
-    def _hosted(self) -> Host:
-        if self.host is None:
-            self.host = open_host(self)
-        return self.host
 
     def _read_options(self, options: dict[str, Any] | None) -> tuple[str | None, frozenset[str]]:
         if not options:
@@ -469,6 +462,3 @@ class Env(gym.Env[Observation, str]):
     @property
     def _name(self) -> str:
         return self.spec.id if self.spec is not None else type(self).__name__
-
-
-_NONE: Mapping[str, Any] = {}

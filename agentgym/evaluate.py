@@ -23,7 +23,7 @@ from agentgym import registry
 from agentgym.collector import Collector, episode_keys
 from agentgym.env import Env
 from agentgym.errors import ConfigError, StoreError
-from agentgym.policy import open_policy
+from agentgym.policy import describe, open_policy
 from agentgym.rollout import AnyEnv, Deadlines
 from agentgym.store import Store
 from agentgym.types import EpisodeKey, Sampling, Trajectory
@@ -116,7 +116,7 @@ class Plan:
         """What a run folder says of itself."""
         packages = ("gymnasium", "numpy", "textworld", "xllamacpp")
         return {
-            "plan": asdict(self),
+            "plan": {**asdict(self), "sampling": self.sampling._asdict()},
             "provides": sorted(getattr(env, "provides", ())),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": {
@@ -194,7 +194,7 @@ class Run:
                 show_admissible=plan.show_admissible,
                 workers=workers,
                 record=self.store.append,
-                provenance={"policy": plan.policy},
+                provenance={**describe(policy), "policy": plan.policy},
             )
             todo = [key for key in self.keys if key not in self.done]
             async with aclosing(collector.stream(todo)) as episodes:

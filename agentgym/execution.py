@@ -110,6 +110,8 @@ def open_host(env: Env) -> Host:
 
 def _resolve(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
     """Settle a future from another thread; its loop may be gone by then."""
+    if isinstance(error, StopIteration):  # futures refuse it
+        error = EnvError(f"the environment raised {error!r}")
 
     def settle() -> None:
         if not future.done():
@@ -265,10 +267,12 @@ class _Worker:
         self._pending: dict[int, asyncio.Future[Any]] = {}
         self._numbers = itertools.count()
         self._lock = threading.Lock()
-        self._sending = threading.Lock()
         self._why = "it died"
         self.slots: set[int] = set()
         self.alive = True
+        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._writer = threading.Thread(target=self._send, name="agentgym-worker", daemon=True)
+        self._writer.start()
         self._reader = threading.Thread(target=self._read, name="agentgym-worker", daemon=True)
         self._reader.start()
 
@@ -303,9 +307,14 @@ class _Worker:
             self._process.kill()
             self._process.wait()
             self._reader.join()
-            self._connection.close()
-            os.close(self._lifeline)
+            self._close()
         self._fail_pending()
+
+    def _close(self) -> None:
+        self._outbox.put(None)
+        self._writer.join()
+        self._connection.close()
+        os.close(self._lifeline)
 
     def _retire(self, why: str) -> bool:
         """Mark it gone; whoever is told True cleans up."""
@@ -316,11 +325,15 @@ class _Worker:
             return first
 
     def _write(self, message: tuple[Any, ...]) -> None:
-        try:
-            with self._sending:
-                self._connection.send(message)
-        except (OSError, ValueError):
-            self._fail_pending()  # the reader sees the end too
+        self._outbox.put(pickle.dumps(message))
+
+    def _send(self) -> None:
+        """Send what was put: in a thread, as a busy worker takes a large message late."""
+        while (message := self._outbox.get()) is not None:
+            try:
+                self._connection.send_bytes(message)
+            except OSError:
+                break  # the reader sees the end too
 
     def _read(self) -> None:
         unreadable = ""
@@ -339,8 +352,7 @@ class _Worker:
                 _resolve(future, result, error)
         code = self._process.wait()
         if self._retire(unreadable or f"it died with exit status {code}"):
-            self._connection.close()
-            os.close(self._lifeline)
+            self._close()
         self._fail_pending()
 
     def _fail_pending(self) -> None:

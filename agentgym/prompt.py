@@ -8,6 +8,7 @@ server's prefix cache and the token record hold; `history` is the one exception.
 from __future__ import annotations
 
 import base64
+import functools
 import io
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from agentgym.actions import tool_call
+from agentgym.actions import Grammar, tool_call
 from agentgym.errors import RegistryError
 from agentgym.types import Completion, Message, Observation
 
@@ -26,8 +27,12 @@ MAX_LISTED = 200
 def system_message(env: gym.Env[Any, Any]) -> str:
     """What a model is told first: the world's instructions, then how to write an action."""
     world = env.unwrapped
-    grammar = getattr(world, "grammar", None)
-    told = [getattr(world, "instructions", ""), grammar.instructions() if grammar else ""]
+    return _system_message(getattr(world, "instructions", ""), getattr(world, "grammar", None))
+
+
+@functools.lru_cache(maxsize=64)
+def _system_message(instructions: str, grammar: Grammar | None) -> str:
+    told = [instructions, grammar.instructions() if grammar else ""]
     return "\n\n".join(part.strip() for part in told if part.strip())
 
 

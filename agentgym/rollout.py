@@ -162,15 +162,16 @@ class _Episode:
         act, turns, sampling = policy.act, trajectory.turns, self.sampling
         first_seed = sampling.seed
         clock = time.perf_counter
+        acting, stepping = boundary(PolicyError, "policy.act"), boundary(EnvError, "env.step")
         while True:
             conversation.observe(shown, info.get("admissible") if show_admissible else None)
             if first_seed is not None:
-                sampling = sampling.with_seed((first_seed + len(turns)) & 0x7FFFFFFF)
+                sampling = sampling._replace(seed=(first_seed + len(turns)) & 0x7FFFFFFF)
             hint = info.get(wants) if wants else None
             begun = clock()
             self.clock.enter("policy", self.deadlines.policy_s)
             try:
-                with boundary(PolicyError, "policy.act"):
+                with acting:
                     completion = await act(
                         conversation.messages,
                         sampling=sampling,
@@ -182,7 +183,7 @@ class _Episode:
                 return
             heard = clock()
             self.clock.enter("step", self.deadlines.step_s)
-            with boundary(EnvError, "env.step"):
+            with stepping:
                 said = spoken(completion)
                 after, reward, terminated, truncated, info = await step(said)
                 reward = float(reward)
@@ -197,10 +198,7 @@ class _Episode:
                     reward=reward,
                     facts=info.get("facts", {}),
                     signals=info.get("signals", {}),
-                    timings={
-                        "policy_s": round(heard - begun, 6),
-                        "env_s": round(clock() - heard, 6),
-                    },
+                    timings={"policy_s": heard - begun, "env_s": clock() - heard},
                 )
             )
             trajectory.final_observation = shown = after

@@ -85,9 +85,13 @@ class Store:
             )
         document = {"kind": KIND, "schema": schema.SCHEMA, **manifest}
         try:
+            text = orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n"
+        except TypeError as error:
+            raise StoreError(f"the manifest of {path} cannot be written: {error}") from error
+        try:
             path.mkdir(parents=True, exist_ok=True)
             draft = path / f".{MANIFEST}"
-            draft.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
+            draft.write_bytes(text)
             draft.replace(path / MANIFEST)
         except OSError as error:
             raise StoreError(f"cannot write {path}: {error.strerror}") from error

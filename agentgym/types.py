@@ -82,6 +82,18 @@ class Reply(NamedTuple):
     """Anything else for the caller of `step()`; not recorded."""
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A point of an episode to come back to; opaque outside `Env`."""
+
+    task: Task
+    turn: int
+    over: bool
+    generator: Mapping[str, Any]
+    seed: int | None
+    world: Any
+
+
 class Stop(StrEnum):
     """Why an episode ended."""
 
@@ -119,8 +131,7 @@ class EpisodeKey(NamedTuple):
         return f"{self.task_id}#{self.seed}.{self.sample}"
 
 
-@dataclass(frozen=True, slots=True)
-class Sampling:
+class Sampling(NamedTuple):
     """How a policy draws tokens. The defaults are the model's own distribution, untruncated."""
 
     temperature: float = 1.0
@@ -132,10 +143,6 @@ class Sampling:
     seed: int | None = None
     stop: tuple[str, ...] = ()
 
-    def with_seed(self, seed: int) -> Sampling:
-        """The same with another seed."""
-        return Sampling(self.temperature, self.top_p, self.top_k, self.max_tokens, seed, self.stop)
-
 
 class ToolCall(NamedTuple):
     """One OpenAI-style tool call; `arguments` is the JSON text the model wrote."""
@@ -145,9 +152,12 @@ class ToolCall(NamedTuple):
     id: str = ""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Completion:
-    """What the model said, to the token where the engine tells."""
+    """What the model said, to the token where the engine tells; not to be changed.
+
+    (Not frozen, like `Turn`: there is one a turn, and freezing triples what it costs to make.)
+    """
 
     text: str
     tool_calls: tuple[ToolCall, ...] = ()
@@ -200,9 +210,9 @@ class Policy(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Turn:
-    """One exchange."""
+    """One exchange; not to be changed."""
 
     observation: Observation
     """What the policy saw before it acted."""

@@ -23,7 +23,7 @@ def blocks(language):
             yield pytest.param(found, id=f"{page.stem}-{number}")
 
 
-@pytest.mark.parametrize("block", blocks("python"))
+@pytest.mark.parametrize("block", list(blocks("python")))
 def test_python_blocks_run(block, tmp_path):
     (tmp_path / "block.py").write_text(block)
     done = subprocess.run(
@@ -32,7 +32,7 @@ def test_python_blocks_run(block, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("block", blocks("bash"))
+@pytest.mark.parametrize("block", list(blocks("bash")))
 def test_commands_in_bash_blocks_exist_and_take_these_options(block):
     from agentgym.cli import COMMANDS
 

@@ -145,6 +145,14 @@ async def test_a_world_that_raises_stop_iteration_hangs_nobody(pool: WorkerPool,
     await host.close()
 
 
+@pytest.mark.parametrize("kind", HOSTS)
+async def test_closing_cannot_hang_on_stop_iteration_either(pool: WorkerPool, kind: str) -> None:
+    host = await opened(HOSTS[kind](pool, make(close="stop")))
+    async with asyncio.timeout(5):
+        with pytest.raises(EnvError, match="StopIteration"):
+            await host.close()
+
+
 async def test_an_error_that_does_not_survive_pickling_arrives_in_words(pool: WorkerPool) -> None:
     host = await opened(pool.lease(make()))
     with pytest.raises(EnvError, match="PickyError: one and two"):

@@ -249,6 +249,7 @@ table = st.lists(st.lists(score, min_size=1, max_size=5), min_size=1, max_size=1
 
 
 @given(table)
+@settings(deadline=None)
 def test_an_interval_is_inside_0_and_1_and_contains_the_mean(scores):
     low, high = interval(scores)
     flat = [x for samples in scores for x in samples]
@@ -257,12 +258,14 @@ def test_an_interval_is_inside_0_and_1_and_contains_the_mean(scores):
 
 
 @given(table)
+@settings(deadline=None)
 def test_more_tasks_like_these_narrow_the_interval(scores):
     if len(scores) > 1:
         assert width(scores * 4) < width(scores)
 
 
 @given(st.lists(score, min_size=1, max_size=12), st.integers(2, 6))
+@settings(deadline=None)
 def test_identical_samples_in_a_group_do_not_narrow_the_interval(scores, copies):
     once = interval([[x] for x in scores])
     again = interval([[x] * copies for x in scores])
@@ -270,7 +273,7 @@ def test_identical_samples_in_a_group_do_not_narrow_the_interval(scores, copies)
 
 
 @given(table, st.randoms(use_true_random=False))
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_the_order_of_episodes_does_not_matter(scores, chance):
     episodes = run({f"task {i}": samples for i, samples in enumerate(scores)})
     shuffled = list(episodes)
@@ -283,6 +286,7 @@ def test_the_order_of_episodes_does_not_matter(scores, chance):
 
 
 @given(st.integers(1, 50), st.integers(1, 8), st.sampled_from([0.0, 1.0, 0.3]))
+@settings(deadline=None)
 def test_where_all_score_alike_the_tasks_are_what_counts(tasks, samples, value):
     assert interval([[value] * samples] * tasks) == pytest.approx(wilson(value, tasks))
 
@@ -313,7 +317,7 @@ def test_students_quantiles_are_as_in_the_tables():
 @pytest.mark.parametrize("tasks", [3, 10, 40])
 @pytest.mark.parametrize("samples", [1, 8])
 def test_intervals_cover_the_truth_about_as_often_as_they_claim(tasks, samples):
-    """Tasks of different difficulty, drawn anew each time: at least 91 of 100, where 95 are claimed."""
+    """Tasks of random difficulty, drawn anew each time: 91 of 100 at least; they claim 95."""
     chance = random.Random(0)
     covered = 0
     for _ in range(400):
@@ -345,11 +349,12 @@ def test_a_paired_difference_is_surer_than_two_separate_means():
         task: [1.0] if i % 10 == 0 else scores for i, (task, scores) in enumerate(hard.items())
     }
     low, high = compare(summarise(run(hard)), summarise(run(easier))).interval
-    assert 0.0 < low
+    assert low > 0.0
     assert high - low < width(list(hard.values()))
 
 
 @given(st.lists(st.tuples(score, score), min_size=1, max_size=20))
+@settings(deadline=None)
 def test_a_difference_is_inside_its_interval_and_turns_with_the_runs(pairs):
     first = summarise(run({f"t{i}": [a] for i, (a, _) in enumerate(pairs)}))
     second = summarise(run({f"t{i}": [b] for i, (_, b) in enumerate(pairs)}))

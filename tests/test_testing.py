@@ -77,12 +77,22 @@ def test_a_world_that_raises_fails_with_the_line_that_raised() -> None:
     assert "KeyError: 'x' (counting.py:" in report.checks[0].detail
 
 
+def test_a_world_that_cannot_even_close_still_gets_its_report() -> None:
+    class Clings(agentgym.Env):
+        def close(self) -> None:
+            raise OSError("stuck")
+
+    agentgym.register("broken/Clings-v0", Clings)
+    report = conform("broken/Clings-v0", only=["closing"])
+    assert "OSError: stuck (test_testing.py:" in report.checks[0].detail
+
+
 def test_a_report_can_be_required() -> None:
     passed, failed = Check("one", "pass"), Check("two", "fail", "it fell over: prop it up")
     Report("a/B-v0", [passed]).require()
     with pytest.raises(AssertionError) as caught:
         Report("a/B-v0", [passed, failed]).require()
-    assert str(caught.value) == "a/B-v0 fails 1 checks:\n  two: it fell over: prop it up"
+    assert str(caught.value) == "a/B-v0 fails 1 of 2 checks:\n  two: it fell over: prop it up"
 
 
 def test_checks_are_told_as_they_are_done() -> None:

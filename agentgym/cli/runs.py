@@ -1,0 +1,74 @@
+"""Run folders as the commands meet them: found, read, named, reported."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from agentgym import registry
+from agentgym.cli.render import Reported
+from agentgym.errors import StoreError
+from agentgym.report import summarise
+from agentgym.store import MANIFEST, Store
+
+
+def find_runs(path: Path) -> list[Path]:
+    """The run in a folder, or the runs in the folders in it.
+
+    Raises:
+        StoreError: There are none.
+    """
+    if (path / MANIFEST).exists() or not path.is_dir():
+        return [path]
+    found = sorted(folder.parent for folder in path.glob(f"*/{MANIFEST}"))
+    if not found:
+        raise StoreError(
+            f"{path} is not a run folder, nor a folder of runs: there is no {MANIFEST} in it"
+        )
+    return found
+
+
+def report_on(stores: Sequence[Store]) -> list[Reported]:
+    """Read runs and report on them.
+
+    They are named by their policies, and by their folders too where two are of one policy.
+    """
+    labels = [policy_of(store) for store in stores]
+    return [
+        Reported(
+            name=label if labels.count(label) == 1 else f"{label} ({store.path.name})",
+            path=str(store.path),
+            env=env_of(store),
+            policy=label,
+            summary=summarise(store.episodes()),
+            planned=store.manifest.get("episodes"),
+        )
+        for label, store in zip(labels, stores, strict=True)
+    ]
+
+
+def policy_of(store: Store) -> str:
+    """What a run's plan says of its policy."""
+    return str(_plan(store).get("policy", "–"))
+
+
+def env_of(store: Store) -> str:
+    """What a run's plan says of its environment: id and arguments."""
+    plan = _plan(store)
+    return registry.key(str(plan.get("env", "–")), plan.get("env_args") or {})
+
+
+def _plan(store: Store) -> dict[str, Any]:
+    plan = store.manifest.get("plan")
+    return plan if isinstance(plan, dict) else {}
+
+
+def slug(text: str) -> str:
+    """A name for a folder: of an environment's id, or of a policy's spec."""
+    text = text.partition("?")[0].partition("@")[0]
+    if ":" in text and "/" in text:  # openai:Qwen/Qwen3-8B, llamacpp:/models/a.gguf
+        text = text.rpartition("/")[2]
+    text = text.rpartition("/")[2]
+    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-._").lower()[:60] or "run"
