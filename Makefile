@@ -10,19 +10,21 @@ BIN := .venv/bin
 # Numeric libraries, browsers and containers share the cores: one thread each.
 export OMP_NUM_THREADS ?= 1
 
-ENV ?= agentgym/TextWorld-v0
-POLICIES ?= oracle random smollm2
-EPISODES ?= 4
-RUN ?= runs/demo
+# Text games of two rooms and a coin; the model may say only what is possible, and is shown it: it
+# has 135 million parameters, and follows no instructions.
+DEMO_ENV ?= agentgym/TextWorld-v0?family=coin&level=2
+DEMO_ARGS ?= --policy oracle --policy random --policy smollm2 --constrain --show-admissible \
+  --limit 8 --max-turns 8 --temperature 0.3 --max-tokens 24
+DEMO_OUT ?= runs/demo
 PYTEST_ARGS ?=
 BENCH_ARGS ?= --quick
 
 setup:  ## everything the other words need
 	@scripts/setup.sh system python model browser
 
-demo:  ## evaluate an oracle, a random and a small language model; leaves $(RUN)
+demo:  ## an oracle, a random player and a small language model play; leaves $(DEMO_OUT)
 	@scripts/setup.sh system python model
-	$(BIN)/agentgym eval $(ENV) $(POLICIES:%=--policy %) --episodes $(EPISODES) --run $(RUN)
+	$(BIN)/agentgym eval '$(DEMO_ENV)' $(DEMO_ARGS) --out $(DEMO_OUT) --resume
 
 test:  ## set-up, static checks, tests: what CI runs
 	@scripts/setup.sh system python model browser

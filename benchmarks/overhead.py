@@ -28,7 +28,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import orjson
-from measure import Figure, arguments, cpu_seconds, report
+from _measure import Figure, arguments, cpu_seconds, report
 
 import agentgym
 from agentgym.collector import Collector, episode_keys
@@ -454,16 +454,19 @@ def verifiers_us(episodes: int) -> float:
     )
 
     class Room(verifiers.MultiTurnEnv):  # type: ignore[misc]
-        async def is_completed(self, messages: Any, state: Any, **_: Any) -> bool:
-            return bool(state["turn"] >= TURNS)
-
         async def env_response(self, messages: Any, state: Any, **_: Any) -> Any:
-            return [{"role": "user", "content": OBSERVATION}], state
+            return [{"role": "user", "content": OBSERVATION}]
 
     rows = [{"question": OBSERVATION, "answer": ""}] * episodes
     room = Room(dataset=Dataset.from_list(rows), rubric=verifiers.Rubric(), max_turns=TURNS)
     begun = time.process_time()
-    room.evaluate(client, "m", num_examples=episodes, rollouts_per_example=1, max_concurrent=16)
+    played = asyncio.run(
+        room.evaluate(
+            client, "m", num_examples=episodes, rollouts_per_example=1, max_concurrent=16
+        )
+    )
+    if {len(state["trajectory"]) for state in played["state"]} != {TURNS}:
+        raise SystemExit("verifiers did not play ten turns")
     return (time.process_time() - begun) / (episodes * TURNS) * 1e6
 
 

@@ -172,7 +172,7 @@ def test_what_is_misspelt_is_answered_by_what_was_meant(run):
         run("eval", COUNT, "--policy", "oracle", "--task", "count:7"), "did you mean 'count:"
     )
     assert refused(
-        run("eval", COUNT, "--policy", "oracle", "--split", "trian"), "did you mean 'train'?"
+        run("eval", COUNT, "--policy", "oracle", "--split", "trein"), "did you mean 'train'?"
     )
 
 
@@ -483,11 +483,11 @@ def test_a_second_interruption_waits_for_nothing(tmp_path, execution):
     words = ["eval", "slow_world.py", "--policy", "oracle", "--concurrency", "2", "--out", "r"]
     process = start(*words, cwd=tmp_path)
     wait_for(tmp_path / "r" / "episodes.jsonl", 0, process)
-    while not (tmp_path / "begun").exists():
+    while process.poll() is None and not (tmp_path / "begun").exists():
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    while "Ctrl-C again" not in process.stderr.readline():
-        pass
+    assert process.stderr.readline() == "\n"
+    assert "Ctrl-C again" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=10)
     assert (process.returncode, out) == (130, "")
