@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 import threading
 import time
 from contextlib import aclosing
 
 import gymnasium as gym
 import pytest
-from worlds import Counting, Saying
+from worlds import Counting, fresh_python
 
-from agentgym import Completion, Sampling, Stop, collector
+from agentgym import Sampling, Stop, collector
 from agentgym.collector import Collector, derive_seed, episode_keys
 from agentgym.errors import ConfigError, InfraError, PolicyError, StoreError, TaskError
 from agentgym.execution import WorkerPool
@@ -332,19 +331,25 @@ def test_an_empty_run_ends():
     assert collect(Counting(), []) == []
 
 
+PLAY_20_000 = """
+import asyncio, worlds
+from contextlib import aclosing
+from test_collector import Collector, Stop, keys, maker
+from worlds import Saying
+
+async def run(episodes):
+    collector = Collector(maker(), Saying("x" * 500), concurrency=32)
+    async with aclosing(collector.stream(keys(episodes))) as stream:
+        async for trajectory in stream:
+            assert trajectory.stop is Stop.TURNS
+
+asyncio.run(run(1_000))
+before = worlds.peak_mb()
+asyncio.run(run(20_000))
+print(worlds.peak_mb() - before)
+"""
+
+
 def test_twenty_thousand_episodes_leave_memory_flat():
-    class Long(Saying):
-        async def act(self, messages, **kwargs):
-            return Completion("x" * 500)
-
-    async def run(episodes):
-        running = Collector(maker(), Long(), concurrency=32)
-        async with aclosing(running.stream(keys(episodes))) as stream:
-            async for trajectory in stream:
-                assert trajectory.stop is Stop.TURNS
-
-    asyncio.run(run(1_000))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    asyncio.run(run(20_000))
-    grown_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    assert grown_mb < 20  # 20,000 episodes of eight turns hold over 150 MB
+    grown_mb = float(fresh_python(PLAY_20_000))
+    assert grown_mb < 20  # together, they hold over 150 MB

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 import pytest
+from worlds import fresh_python
 
 from agentgym import store as store_module
 from agentgym.errors import StoreError
@@ -214,11 +215,16 @@ def test_rewards_are_files_of_their_own_and_leave_the_episodes_alone(tmp_path):
 def test_reading_is_streaming(tmp_path):
     with Store.create(tmp_path / "run", {}) as store:
         for seed in range(200):
-            store.append(episode(seed, observation="x" * 50_000))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert sum(1 for _ in Store.open(tmp_path / "run").episodes()) == 200
-    grown_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    assert grown_kb < 5_000  # the file has 10 MB
+            store.append(episode(seed, observation="x" * 100_000))
+    grown_mb = float(
+        fresh_python(
+            "import worlds; from agentgym.store import Store\n"
+            f"store = Store.open({str(tmp_path / 'run')!r}); before = worlds.peak_mb()\n"
+            "assert sum(1 for _ in store.episodes()) == 200\n"
+            "print(worlds.peak_mb() - before)"
+        )
+    )
+    assert grown_mb < 5  # the file has 20 MB
 
 
 def foreign(path: Path, manifest: bytes | None):

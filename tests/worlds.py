@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import gymnasium as gym
 
 import agentgym
 from agentgym import Completion, Env, InvalidAction, Outcome, Reply
+
+
+def fresh_python(code):
+    """What `code` prints, run by a new interpreter that can import what lies beside the tests."""
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def peak_mb():
+    """Most memory this process has held so far, in MB: only a fresh one tells what is new."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 class Count(Env):

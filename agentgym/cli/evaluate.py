@@ -19,7 +19,6 @@ agentgym eval --resume --out runs/guess
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import shlex
 from datetime import datetime
@@ -41,7 +40,7 @@ from agentgym.cli.parsing import (
 from agentgym.errors import ConfigError, RegistryError, StoreError
 
 if TYPE_CHECKING:
-    from agentgym.cli.session import Interrupted, Job, Pace
+    from agentgym.cli.session import Job, Pace
     from agentgym.evaluate import Plan
 
 _PLANNED = (
@@ -189,9 +188,9 @@ def run(args: argparse.Namespace) -> int:
         for path, plan in plans:
             jobs.append(Job(plan, path, resume=args.resume))
         for job in jobs:
-            job.play(_pace(args))
+            job.play(_pace(args), _resume_command(args, jobs))
     except Interrupted as interrupted:
-        return _interrupted(args, jobs, interrupted)
+        return _interrupted(args, jobs, interrupted.code)
     except BaseException:
         for job in jobs:  # another one could not be opened: none of them has begun
             job.code = 2
@@ -222,23 +221,22 @@ def _report(begun: list[Job], jobs: list[Job], args: argparse.Namespace) -> int:
     return code or (0 if all(run.summary.scored for run in runs) else 1)
 
 
-def _interrupted(args: argparse.Namespace, jobs: list[Job], interrupted: Interrupted) -> int:
+def _interrupted(args: argparse.Namespace, jobs: list[Job], code: int) -> int:
     from agentgym.cli import say
 
-    for job in jobs:
-        job.close()
     planned = sum(len(job.run.keys) for job in jobs)
     saved = sum(len(job.run.store.done()) for job in jobs)
-    command = ["agentgym", "eval", "--resume", "--out", str(_folder(jobs))]
-    if args.env and (is_file(registry.parse_key(args.env)[0])):
-        command.insert(2, registry.parse_key(args.env)[0])
     say(
         f"interrupted: {saved} of {planned} episodes are scored and saved in {_folder(jobs)}; "
-        f"go on with: {shlex.join(command)}"
+        f"go on with: {_resume_command(args, jobs)}"
     )
-    if interrupted.at_once:
-        os._exit(interrupted.code)
-    return interrupted.code
+    return code
+
+
+def _resume_command(args: argparse.Namespace, jobs: list[Job]) -> str:
+    file = registry.parse_key(args.env)[0] if args.env else ""
+    named = [file] if file and is_file(file) else []
+    return shlex.join(["agentgym", "eval", *named, "--resume", "--out", str(_folder(jobs))])
 
 
 def _folder(jobs: list[Job]) -> Path:

@@ -24,12 +24,10 @@ from agentgym.store import EPISODES, MANIFEST
 class Interrupted(Exception):
     """Ctrl-C or SIGTERM; what was played is saved."""
 
-    def __init__(self, code: int, *, at_once: bool = False) -> None:
-        super().__init__(code, at_once)
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
         self.code = code
         """The exit code, 128 and the signal."""
-        self.at_once = at_once
-        """Whether coroutines were left as they were: nothing but an exit can follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,58 +56,68 @@ class Job:
         """2 or 1 when it failed."""
         self.played = 0
         """Episodes that ended in this session."""
-        self._interruptions = 0
+        self._interrupted = False
 
-    def play(self, pace: Pace) -> None:
+    def play(self, pace: Pace, resume: str) -> None:
         """Play what is left of it; an error is said and kept in `code`.
+
+        Args:
+            pace: How.
+            resume: The command that goes on with it, for who leaves in a hurry.
 
         Raises:
             Interrupted: It was left; what was played is saved.
         """
         progress = Progress(self.plan.policy, len(self.run.keys), self._before())
-        runner = asyncio.Runner()
         try:
             with progress:
-                runner.run(self._stream(pace, progress))
+                asyncio.run(self._stream(pace, progress, resume))
         except AgentGymError as error:
-            if self._interruptions:  # it broke while it was being stopped
+            if self._interrupted:  # it broke while it was being stopped
                 raise Interrupted(128 + signal.SIGINT) from error
             self.code = complain(error)
         except KeyboardInterrupt:
-            raise Interrupted(128 + signal.SIGINT, at_once=self._interruptions > 1) from None
+            raise Interrupted(128 + signal.SIGINT) from None
         except asyncio.CancelledError:
             raise Interrupted(128 + signal.SIGTERM) from None
         finally:
             self.played = progress.tally.episodes
-            if self._interruptions < 2:  # closing waits for what is in flight
-                runner.close()
 
-    async def _stream(self, pace: Pace, progress: Progress) -> None:
+    async def _stream(self, pace: Pace, progress: Progress, resume: str) -> None:
         episodes = self.run.stream(
             concurrency=pace.concurrency,
             retries=pace.retries,
             workers=pace.workers,
             deadlines=pace.deadlines,
         )
-        with self._interruptible():
+        with self._interruptible(resume):
             async with aclosing(episodes):
                 async for trajectory in episodes:
                     progress.add(trajectory)
 
     @contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """Cancel the running task at SIGTERM too, and say at Ctrl-C what another one does."""
+    def _interruptible(self, resume: str) -> Iterator[None]:
+        """Cancel the running task at Ctrl-C and SIGTERM; end the process at a second Ctrl-C.
+
+        What was played is on disk by then. Raising `KeyboardInterrupt` would not do: it may come up
+        in any coroutine, and wait there for what hangs to be cleaned up.
+        """
         if threading.current_thread() is not threading.main_thread():  # it gets no signals
             yield
             return
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
-        cancel = signal.getsignal(signal.SIGINT)  # asyncio's: the second time it raises
+        cancel = signal.getsignal(signal.SIGINT)  # asyncio's
 
         def on_interrupt(number: int, frame: FrameType | None) -> None:
-            self._interruptions += 1
-            if self._interruptions == 1:  # not by print: the signal may come amid one
-                os.write(2, b"\nagentgym: stopping what is in flight (Ctrl-C again: at once)\n")
+            # not by print: the signal may come amid one
+            if self._interrupted:
+                cursor = b"\x1b[?25h" if os.isatty(2) else b""  # a live bar hides it
+                told = f"\nagentgym: interrupted: what ended is saved; go on with: {resume}\n"
+                os.write(2, cursor + told.encode("utf-8", "replace"))
+                os._exit(128 + signal.SIGINT)
+            self._interrupted = True
+            os.write(2, b"\nagentgym: stopping what is in flight (Ctrl-C again: at once)\n")
             if callable(cancel):
                 cancel(number, frame)
 
