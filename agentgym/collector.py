@@ -293,10 +293,10 @@ def _fewer_collections(in_flight: int) -> Iterator[None]:
     """Have Python look for cyclic garbage less often while episodes are played.
 
     Their records are many and hold no cycles: at the default threshold, looking through those of
-    1,000 episodes takes a quarter of the CPU. The threshold is what is alive in so many.
+    1,000 episodes takes a quarter of the CPU. A long episode holds some hundred of them.
     """
     before = gc.get_threshold()
-    gc.set_threshold(max(before[0], min(100 * in_flight, 200_000)), *before[1:])
+    gc.set_threshold(max(before[0], min(256 * in_flight, 500_000)), *before[1:])
     try:
         yield
     finally:

@@ -15,12 +15,16 @@ search is best-first in place of hill climbing, and finished plans are pruned.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 LIMIT = 3000
 """States a search looks at before it gives up."""
 _GREED = 4
+"""How much more a step still to go weighs than one taken."""
+_FEW = 5
+"""Up to so many new facts it is quicker to look for the actions of each."""
 _IDLE = "look"
 _SLOT = "slot"
 """TextWorld's type for a hand that is free or used; which one is which never matters."""
@@ -142,7 +146,7 @@ class Planner:
             )
             if operator.adds or operator.removes:
                 found[operator] = None
-        return list(found)
+        return sorted(found)  # sets of TextWorld's have no order of their own
 
     def _mask(self, facts: Iterable[Any]) -> int:
         mask = 0
@@ -329,22 +333,35 @@ def _reachable_actions(game: Any) -> list[Any]:
     state = game.world.state.copy()
     constants = game.kb.types.constants_mapping
     rules = list(game.kb.rules.values())
-    found: dict[Any, None] = {}
-    fresh: set[str] | None = None
-    while fresh is None or fresh:
-        added = set()
-        for rule in rules:
-            if fresh is not None and not any(p.name in fresh for p in rule.preconditions):
-                continue
-            for action in state.all_instantiations(rule, constants):
-                if action not in found:
-                    found[action] = None
-                    added |= {fact for fact in action.added if not state.is_fact(fact)}
-        state.add_facts(added)
-        fresh = {fact.name for fact in added}
+    found = dict.fromkeys(state.all_applicable_actions(rules, constants))
+    fresh = _new_facts(state, found)
+    while fresh:
+        state.add_facts(fresh)
+        actions = dict.fromkeys(_actions_of(state, rules, constants, fresh))
+        fresh = _new_facts(state, actions)
+        found.update(actions)
     # The rules let a meal be made of the recipe's first ingredients, the game does not.
     meals = {action.name for action in found if action.name.startswith("make/recipe/")}
     return [a for a in found if a.name not in meals or a.name == max(meals)]
+
+
+def _actions_of(
+    state: Any, rules: list[Any], constants: Mapping[Any, Any], fresh: list[Any]
+) -> Iterator[Any]:
+    """Actions of rules that need a fact like the fresh ones; all that need one of them."""
+    if len(fresh) > _FEW:
+        names = {fact.name for fact in fresh}
+        touched = (rule for rule in rules if any(need.name in names for need in rule.preconditions))
+        yield from state.all_applicable_actions(touched, constants)
+        return
+    for fact, rule in itertools.product(fresh, rules):
+        for match in filter(None, (need.match(fact) for need in rule.preconditions)):
+            yield from state.all_instantiations(rule, {**constants, **match})
+
+
+def _new_facts(state: Any, actions: Iterable[Any]) -> list[Any]:
+    added = {fact for action in actions for fact in action.added if not state.is_fact(fact)}
+    return sorted(added)
 
 
 def is_hand(fact: Any) -> bool:
