@@ -12,9 +12,9 @@ import gc
 import hashlib
 import logging
 import random
+import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from typing import Any
 
 import agentgym
@@ -193,7 +193,7 @@ class Collector:
                     **self.provenance,
                     "seed": self.seed,
                     "attempt": attempt,
-                    "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                    "started": time.time(),
                 },
             )
             self.in_flight += 1
@@ -296,7 +296,7 @@ def _fewer_collections(in_flight: int) -> Iterator[None]:
     1,000 episodes takes a quarter of the CPU. A long episode holds some hundred of them.
     """
     before = gc.get_threshold()
-    gc.set_threshold(max(before[0], min(256 * in_flight, 500_000)), *before[1:])
+    gc.set_threshold(max(before[0], min(600 * in_flight, 600_000)), *before[1:])
     try:
         yield
     finally:

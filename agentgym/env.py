@@ -214,7 +214,19 @@ class Env(gym.Env[Observation, str]):
         Raises:
             ResetNeeded: No episode is running.
         """
-        return self._now(self._step(action))
+        if self._coroutine_hooks:
+            return self._now(self._step(action))
+        understood = action
+        reply: Any
+        try:
+            understood = self._read(action)
+            reply = self.respond(understood)
+        except InvalidAction as error:
+            reply = error
+        shown, outcome, info = self._account(understood, reply)
+        if outcome is None and self.turn < self.max_turns and not self._hints:
+            return shown, 0.0, False, False, info
+        return self._now(self._settle(shown, outcome, info))
 
     def render(self) -> str | None:
         """Text of the last observation in mode `"ansi"`."""
@@ -228,6 +240,11 @@ class Env(gym.Env[Observation, str]):
         if self.host is not None:
             self.host.kill()
             self.host = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether a step may take a while: it is to be awaited, or done in another thread."""
+        return self._coroutine_hooks or self.execution != "inline"
 
     def conclude(self) -> Outcome:
         """End the running episode here and judge it as it stands.
@@ -243,7 +260,7 @@ class Env(gym.Env[Observation, str]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         """`reset`, for event loops: plain hooks run where `execution` says."""
-        if self._coroutine_hooks or self.execution == "inline":
+        if self._coroutine_hooks or not self.waits:
             return await self._reset(seed, options)
         if self.host is None:
             self.host = open_host(self)
@@ -255,7 +272,7 @@ class Env(gym.Env[Observation, str]):
         if self.host is not None:
             result = await self.host.call("step", action)
             return cast("tuple[Observation, float, bool, bool, dict[str, Any]]", result)
-        return await self._step(action)
+        return await self._step(action) if self._coroutine_hooks else self.step(action)
 
     async def aconclude(self) -> Outcome:
         """`conclude`, for event loops."""
@@ -339,7 +356,7 @@ class Env(gym.Env[Observation, str]):
         first = self.begin(self.task)
         if self._coroutine_hooks and inspect.isawaitable(first):
             first = await first
-        if not isinstance(first, (str, Mapping)):
+        if not isinstance(first, str | Mapping):
             raise self._misreturned("begin", first, "text, or a mapping with 'text' or 'image'")
         self._shown = first
         self._running = True
@@ -349,44 +366,57 @@ class Env(gym.Env[Observation, str]):
         return self._shown, info
 
     async def _step(self, action: str) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """`step` where hooks are coroutines."""
+        understood = action
+        reply: Any
+        try:
+            understood = self._read(action)
+            reply = self.respond(understood)
+            if inspect.isawaitable(reply):
+                reply = await reply
+        except InvalidAction as error:
+            reply = error
+        return await self._settle(*self._account(understood, reply))
+
+    def _read(self, action: str) -> Action:
+        """What is to be done, in the episode that is running."""
         if not self._running:
             raise ResetNeeded(
                 "step() without a running episode: call reset() first"
                 if self.task is None
                 else "step() after the episode ended: call reset() to start another"
             )
-        invalid = None
-        understood: str = action
-        try:
-            understood = self.grammar.parse(action)
-            reply = self.respond(understood)
-            if self._coroutine_hooks and inspect.isawaitable(reply):
-                reply = await reply
-            if not isinstance(reply, Reply):
-                raise self._misreturned("respond", reply, "Reply(observation, ...)")
-            shown, outcome, facts, extra = reply
-        except InvalidAction as error:
-            invalid, shown, outcome, extra = error.kind, error.message[:LONGEST_REFUSAL], None, None
-            facts = {"valid": False}
-        else:
-            facts = {"valid": True, **facts} if facts else {"valid": True}
-            if understood.ignored:
-                facts["ignored"] = understood.ignored
-        self.turn = turn = self.turn + 1
-        self._shown = shown
-        info: dict[str, Any] = {"action": understood, "invalid": invalid, "facts": facts}
-        if extra:
-            info = {**extra, **info}
-        if outcome is not None or turn >= self.max_turns:
-            return await self._end(shown, outcome, info)
-        if self._hints:
-            await self._add_hints(info)
-        return shown, 0.0, False, False, info
+        return self.grammar.parse(action)
 
-    async def _end(
+    def _account(
+        self, understood: str, reply: Any
+    ) -> tuple[Observation, Outcome | None, dict[str, Any]]:
+        """Count the turn, and put together what it gives."""
+        self.turn += 1
+        if isinstance(reply, Reply):
+            shown, outcome, facts, extra = reply
+            facts = {"valid": True, **facts} if facts else {"valid": True}
+            if understood.ignored:  # type: ignore[attr-defined]  # an Action, as it was read
+                facts["ignored"] = understood.ignored  # type: ignore[attr-defined]
+            info = {"action": understood, "invalid": None, "facts": facts}
+            if extra:
+                info = {**extra, **info}
+        elif isinstance(reply, InvalidAction):
+            shown, outcome = reply.message[:LONGEST_REFUSAL], None
+            info = {"action": understood, "invalid": reply.kind, "facts": {"valid": False}}
+        else:
+            raise self._misreturned("respond", reply, "Reply(observation, ...)")
+        self._shown = shown
+        return shown, outcome, info
+
+    async def _settle(
         self, shown: Observation, outcome: Outcome | None, info: dict[str, Any]
     ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Add the hints that were asked for, or end the episode if this was its last turn."""
         terminated = outcome is not None
+        if outcome is None and self.turn < self.max_turns:
+            await self._add_hints(info)
+            return shown, 0.0, False, False, info
         if outcome is None:
             outcome = await self._conclude()
         self._running = False

@@ -11,7 +11,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from statistics import NormalDist
 from sys import intern
 from typing import Literal, NamedTuple
@@ -193,8 +192,8 @@ class Tally:
             spans, _ = token_spans(turn.completion for turn in trajectory.turns)
             self._branched += len(spans) > 1
         started = trajectory.provenance.get("started")
-        if isinstance(started, str):
-            start = datetime.fromisoformat(started).timestamp()
+        if isinstance(started, float):
+            start = started
             self._first = min(self._first, start)
             self._last = max(self._last, start + trajectory.provenance.get("wall_s", 0.0))
 

@@ -12,9 +12,10 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import gymnasium as gym
 
@@ -98,7 +99,7 @@ async def play(
     episode = _Episode(env, policy, trajectory, sampling, deadlines, clock)
     started = time.perf_counter()
     try:
-        async with clock:
+        with clock:
             await episode.run(Conversation(system_message(env), history=history), show_admissible)
     except _EpisodeTimeout:
         trajectory.stop, trajectory.outcome = Stop.DEADLINE, UNSCORED
@@ -142,24 +143,21 @@ class _Episode:
         self.clock = clock
 
     async def run(self, conversation: Conversation, show_admissible: bool) -> None:
-        if isinstance(self.env, Env):
-            await self._run(self.env.areset, self.env.astep, conversation, show_admissible)
-            return
-        faces = _Faces(self.env)
+        face = _face(self.env)
         try:
-            await self._run(faces.reset, faces.step, conversation, show_admissible)
+            await self._run(face, conversation, show_admissible)
         finally:
-            faces.release()
+            if face.host is not None:
+                face.host.kill()
 
-    async def _run(
-        self, reset: _Reset, step: _Step, conversation: Conversation, show_admissible: bool
-    ) -> None:
+    async def _run(self, face: _Face, conversation: Conversation, show_admissible: bool) -> None:
         trajectory, policy = self.trajectory, self.policy
         wants: str = getattr(policy, "wants", "")
-        info = await self._reset(reset, {wants, "admissible"} if show_admissible else {wants})
+        info = await self._reset(face, {wants, "admissible"} if show_admissible else {wants})
         shown = cast("Observation", trajectory.final_observation)
         session = f"{trajectory.key}@{id(trajectory):x}"
         act, turns, sampling = policy.act, trajectory.turns, self.sampling
+        step, waits = face.step, face.waits
         first_seed = sampling.seed
         clock = time.perf_counter
         acting, stepping = boundary(PolicyError, "policy.act"), boundary(EnvError, "env.step")
@@ -182,10 +180,14 @@ class _Episode:
                 await self._stop_for_context(error)
                 return
             heard = clock()
-            self.clock.enter("step", self.deadlines.step_s)
+            if waits:
+                self.clock.enter("step", self.deadlines.step_s)
             with stepping:
                 said = spoken(completion)
-                after, reward, terminated, truncated, info = await step(said)
+                result = step(said)
+                if waits:
+                    result = await result
+                after, reward, terminated, truncated, info = result
                 reward = float(reward)
             if not math.isfinite(reward):
                 raise EnvError(f"env.step paid {reward!r}: a reward must be a finite number")
@@ -208,7 +210,7 @@ class _Episode:
                 return
             conversation.answer(completion)
 
-    async def _reset(self, reset: _Reset, wanted: set[str]) -> dict[str, Any]:
+    async def _reset(self, face: _Face, wanted: set[str]) -> dict[str, Any]:
         key = self.trajectory.key
         options: dict[str, Any] = {"task": key.task_id} if key.task_id else {}
         hints = sorted(wanted - {""})
@@ -216,11 +218,12 @@ class _Episode:
             options["hints"] = hints
         self.clock.enter("reset", self.deadlines.reset_s)
         with boundary(EnvError, "env.reset"):
-            shown, info = await reset(seed=key.seed, options=options or None)
+            result = face.reset(seed=key.seed, options=options or None)
+            shown, info = await result if face.waits else result
         if isinstance(info.get("task"), Task):
             self.trajectory.task = info["task"]
         self.trajectory.final_observation = shown
-        return info
+        return cast("dict[str, Any]", info)
 
     async def _stop_for_context(self, error: ContextOverflow) -> None:
         """The conversation no longer fits: judge the world as it stands."""
@@ -245,11 +248,21 @@ class _EpisodeTimeout(Exception):
 class _Clock:
     """Interrupts an episode when a stage, or the whole of it, takes too long.
 
-    `asyncio.timeout` does the interrupting. The timer behind it is set when a stage begins only if
-    it would go off too late, and sees what is due when it does: stages are many, timeouts few.
+    As `asyncio.timeout` does, but for many stages and few timeouts: a timer is set only if the one
+    that is set would go off too late, and sees what is due when it goes off.
     """
 
-    __slots__ = ("_ends_at", "_limit_s", "_loop", "_stage", "_timeout", "_timer", "_until")
+    __slots__ = (
+        "_cancelling",
+        "_ends_at",
+        "_expired",
+        "_limit_s",
+        "_loop",
+        "_stage",
+        "_task",
+        "_timer",
+        "_until",
+    )
 
     def __init__(self, episode_s: float | None) -> None:
         self._loop = asyncio.get_running_loop()
@@ -258,7 +271,9 @@ class _Clock:
         self._limit_s = math.inf
         self._until = self._ends_at
         self._timer: asyncio.TimerHandle | None = None
-        self._timeout = asyncio.timeout(None)
+        self._task: asyncio.Task[Any] | None = None
+        self._cancelling = 0
+        self._expired = False
 
     def enter(self, stage: str, limit_s: float | None) -> None:
         """Begin a stage; the one before has ended."""
@@ -279,52 +294,46 @@ class _Clock:
             self._timer = self._loop.call_at(self._until, self._look)
 
     def _look(self) -> None:
-        if self._loop.time() >= self._until:
-            self._timeout.reschedule(self._loop.time())
-        else:
+        if self._loop.time() < self._until:
             self._set_timer()
+        elif self._task is not None:
+            self._expired = True
+            self._task.cancel()
 
-    async def __aenter__(self) -> None:
-        await self._timeout.__aenter__()
+    def __enter__(self) -> None:
+        self._task = asyncio.current_task()
+        self._cancelling = self._task.cancelling() if self._task is not None else 0
 
-    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        task, self._task = self._task, None
         if self._timer is not None:
             self._timer.cancel()
-        try:
-            await self._timeout.__aexit__(kind, error, trace)
-        except TimeoutError as expired:
+        if not self._expired or task is None:
+            return
+        # somebody else's cancellation goes on; ours becomes an error
+        if task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             if self._loop.time() >= self._ends_at:
-                raise _EpisodeTimeout from expired
-            raise StageTimeout(f"{self._stage} took longer than {self._limit_s:g} s") from expired
+                raise _EpisodeTimeout from error
+            raise StageTimeout(f"{self._stage} took longer than {self._limit_s:g} s") from error
 
 
-_Reset: TypeAlias = Callable[..., Awaitable[tuple[Any, dict[str, Any]]]]
-_Step: TypeAlias = Callable[[str], Awaitable[tuple[Any, float, bool, bool, dict[str, Any]]]]
+class _Face(NamedTuple):
+    """How an environment is called from an event loop."""
+
+    reset: Callable[..., Any]
+    step: Callable[[str], Any]
+    waits: bool
+    """Whether the two return awaitables."""
+    host: ThreadHost | None = None
 
 
-class _Faces:
-    """The asynchronous face of an environment that is not an `Env`: a wrapper, or foreign.
-
-    A wrapper sees every call, so it is called plainly: in a thread where what it wraps may wait.
-    """
-
-    def __init__(self, env: AnyEnv) -> None:
-        world = env.unwrapped
-        waits = getattr(world, "execution", "inline") != "inline"
-        self._env = env
-        self._host = ThreadHost(env) if waits or getattr(world, "_coroutine_hooks", False) else None
-
-    async def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
-        if self._host is None:
-            return self._env.reset(**kwargs)
-        return cast("tuple[Any, dict[str, Any]]", await self._host.call("reset", **kwargs))
-
-    async def step(self, action: str) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        if self._host is None:
-            return self._env.step(action)
-        result = await self._host.call("step", action)
-        return cast("tuple[Any, Any, bool, bool, dict[str, Any]]", result)
-
-    def release(self) -> None:
-        if self._host is not None:
-            self._host.kill()
+def _face(env: AnyEnv) -> _Face:
+    """Plainly where nothing waits; a wrapper, which must see every call, in a thread if need be."""
+    if isinstance(env, Env):
+        return (
+            _Face(env.areset, env.astep, True) if env.waits else _Face(env.reset, env.step, False)
+        )
+    if not getattr(env.unwrapped, "waits", False):
+        return _Face(env.reset, env.step, False)
+    host = ThreadHost(env)
+    return _Face(partial(host.call, "reset"), partial(host.call, "step"), True, host)

@@ -164,7 +164,9 @@ def _load_turn(turn: dict[str, Any], spans: list[TokenSpan], load: LoadImage | N
     if "tokens" in said:
         branch, start, end = said["tokens"]
         span = spans[branch]
-        ids = {"prompt_ids": span.ids[:start], "completion_ids": span.ids[start:end]}
+        ids = {"completion_ids": span.ids[start:end]}
+        if start > 0:
+            ids["prompt_ids"] = span.ids[:start]
         if said["logprob_kind"] is not None and span.logprobs is not None:
             ids["logprobs"] = span.logprobs[start:end]
             ids["logprob_kind"] = said["logprob_kind"]

@@ -18,8 +18,14 @@ import numpy.typing as npt
 from agentgym.types import Completion, LogProbs, TokenIds
 
 
+_NOTHING: TokenIds = np.zeros(0, dtype=np.int32)
+
+
 class Place(NamedTuple):
-    """Where a turn's tokens are: in which branch, and where its prompt and completion end."""
+    """Where a turn's tokens are: in which branch, and where its prompt and completion end.
+
+    A prompt that ends at 0 is not known: there are no empty prompts.
+    """
 
     branch: int
     prompt_end: int
@@ -58,10 +64,12 @@ def token_spans(completions: Iterable[Completion]) -> tuple[list[TokenSpan], lis
     length = 0
     for completion in completions:
         prompt, sampled = completion.prompt_ids, completion.completion_ids
-        if prompt is None or sampled is None:
+        if sampled is None:
             places.append(None)
             previous = None
             continue
+        if prompt is None:  # some servers tell only what they sampled: a branch without a prompt
+            prompt, previous = _NOTHING, None
         if previous is None or not _extends(prompt, previous, length):
             branches.append(([], [], []))
             length = 0
@@ -71,7 +79,7 @@ def token_spans(completions: Iterable[Completion]) -> tuple[list[TokenSpan], lis
         ranges.append((start, length))
         logprobs.append(completion.logprobs)
         places.append(Place(len(branches) - 1, start, length))
-        previous = completion
+        previous = None if completion.prompt_ids is None else completion
     return [_span(*branch) for branch in branches], places
 
 

@@ -247,7 +247,8 @@ class Trajectory:
     error: str | None = None
     """`source: what happened`, for `Stop.ERROR`."""
     provenance: dict[str, Any] = field(default_factory=dict)
-    """Package version, policy, sampling, wall time, retries; JSON."""
+    """`agentgym` (version), `policy`, `sampling`, `seed` (of the run), `attempt`, `started` (Unix
+    seconds), `wall_s`; JSON."""
 
     @property
     def scored(self) -> bool:

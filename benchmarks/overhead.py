@@ -461,9 +461,7 @@ def verifiers_us(episodes: int) -> float:
     room = Room(dataset=Dataset.from_list(rows), rubric=verifiers.Rubric(), max_turns=TURNS)
     begun = time.process_time()
     played = asyncio.run(
-        room.evaluate(
-            client, "m", num_examples=episodes, rollouts_per_example=1, max_concurrent=16
-        )
+        room.evaluate(client, "m", num_examples=episodes, rollouts_per_example=1, max_concurrent=16)
     )
     if {len(state["trajectory"]) for state in played["state"]} != {TURNS}:
         raise SystemExit("verifiers did not play ten turns")

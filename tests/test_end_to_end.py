@@ -84,7 +84,9 @@ async def test_the_same_model_behind_an_openai_server_plays_real_games(engine, t
             said = turn.completion
             assert said.usage["completion_tokens"] <= 12
             assert said.finish_reason in ("stop", "length")
-            assert len(said.completion_ids) == len(said.logprobs)
+            if said.completion_ids is not None:  # llama.cpp leaves out tokens within an emoji
+                assert len(said.completion_ids) == len(said.logprobs)
+    assert any(turn.completion.completion_ids is not None for e in episodes for turn in e.turns)
     first, second = (e for e in episodes if e.key.task_id == episodes[0].key.task_id)
     assert first.turns[0].observation == second.turns[0].observation
     assert [t.completion.text for t in first.turns] != [t.completion.text for t in second.turns]

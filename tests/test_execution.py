@@ -140,7 +140,7 @@ async def test_the_models_mistakes_stay_observations(pool: WorkerPool, kind: str
 async def test_a_world_that_raises_stop_iteration_hangs_nobody(pool: WorkerPool, kind: str) -> None:
     host = await opened(HOSTS[kind](pool, make()))
     async with asyncio.timeout(5):
-        with pytest.raises(RuntimeError, match="StopIteration"):
+        with pytest.raises(EnvError, match="StopIteration"):
             await host.call("step", "fail stop")
     await host.close()
 

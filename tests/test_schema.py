@@ -111,7 +111,7 @@ def test_everything_a_trajectory_holds_comes_back():
 @given(
     st.lists(
         st.tuples(
-            st.lists(st.integers(0, 2**31 - 1), max_size=5),
+            st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=5),
             st.lists(st.integers(0, 2**31 - 1), max_size=5),
             st.booleans(),
         ),
@@ -132,6 +132,19 @@ def test_token_ids_and_logprobs_come_back_bit_for_bit(turns):
         assert before.logprobs.tobytes() == got.logprobs.tobytes()
         assert got.prompt_ids.dtype == np.int32
         assert got.logprob_kind == "raw"
+
+
+def test_ids_of_a_server_that_tells_only_what_it_sampled_come_back():
+    said = Completion(
+        "go",
+        completion_ids=np.asarray([4, 5], np.int32),
+        logprobs=np.asarray([-1, -2], np.float32),
+        logprob_kind="raw",
+    )
+    (got,) = (turn.completion for turn in again(episode(turn(said))).turns)
+    assert got.prompt_ids is None
+    assert got.completion_ids.tolist() == [4, 5]
+    assert got.logprobs.tolist() == [-1, -2]
 
 
 def test_prompts_that_extend_one_another_cost_their_new_tokens_only():

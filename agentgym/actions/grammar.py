@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
@@ -32,6 +33,14 @@ _CALL = re.compile(r"([A-Za-z_]\w*+)\(")
 _QUICK = re.compile(r"[A-Za-z](?:[A-Za-z0-9 ,'.-]*[A-Za-z0-9.])?").fullmatch
 """Commands that are canonical at a glance: nothing in them could be a wrapper."""
 _QUICK_CHARS = 200
+
+
+@functools.lru_cache(maxsize=4096)
+def _quick(reply: str) -> Action | None:
+    """A command that is canonical at a glance; the same ones are said again and again."""
+    return Action(reply) if _QUICK(reply) else None
+
+
 _TEXT = "One short command, as typed by the player of a text adventure"
 
 
@@ -126,8 +135,8 @@ class Grammar:
         Raises:
             InvalidAction: Of kind `empty`, `parse`, `unknown_verb`, `arguments` or `too_long`.
         """
-        if len(reply) <= self._quick_chars and _QUICK(reply):
-            return Action(reply)
+        if len(reply) <= self._quick_chars and (quick := _quick(reply)):
+            return quick
         canonical = isinstance(reply, Action)
         text = (
             well_formed(str(reply)).strip() if canonical else without_thoughts(well_formed(reply))

@@ -9,6 +9,7 @@ status is the server's considered answer: `Refused`, for the caller to read.
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import logging
 import random
@@ -31,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_LARGE = 2**20
+"""Bytes from which a body is sent in pieces, between which others have their turn."""
 _TRANSIENT = frozenset({408, 409, 425, 429})
 _NO_MONEY = b"insufficient_quota"
 """What the OpenAI API says with 429 where waiting does not help."""
@@ -208,7 +211,7 @@ class JsonClient:
             self._session.request(
                 "GET" if body is None else "POST",
                 target,
-                data=body,
+                data=io.BytesIO(body) if body and len(body) >= _LARGE else body,
                 headers=headers,
                 allow_redirects=False,
             ) as response,
