@@ -17,7 +17,6 @@ import numpy.typing as npt
 
 from agentgym.types import Completion, LogProbs, TokenIds
 
-
 _NOTHING: TokenIds = np.zeros(0, dtype=np.int32)
 
 
