@@ -263,7 +263,7 @@ class Env(gym.Env[Observation, str]):
         if self._coroutine_hooks or not self.waits:
             return await self._reset(seed, options)
         if self.host is None:
-            self.host = open_host(self)
+            self.host = open_host(self, self.execution)
         result = await self.host.call("reset", seed=seed, options=options)
         return cast("tuple[Observation, dict[str, Any]]", result)
 

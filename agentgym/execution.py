@@ -36,8 +36,6 @@ from agentgym.errors import AgentGymError, ConfigError, EnvError, StageTimeout
 if TYPE_CHECKING:
     import gymnasium as gym
 
-    from agentgym.env import Env
-
 T = TypeVar("T")
 
 
@@ -101,9 +99,9 @@ class Host(Protocol):
         ...
 
 
-def open_host(env: Env) -> Host:
-    """The host that `env.execution` names; a worker process of its own for `process`."""
-    if env.execution == "process":
+def open_host(env: gym.Env[Any, Any], execution: str) -> Host:
+    """The host that `execution` names; a worker process of its own for `process`."""
+    if execution == "process":
         return WorkerPool(1, owned=True).lease(env)
     return ThreadHost(env)
 
@@ -178,7 +176,7 @@ class WorkerPool:
         self._owned = owned
         self._workers: list[_Worker] = []
 
-    def lease(self, env: Env) -> ProcessHost:
+    def lease(self, env: gym.Env[Any, Any]) -> ProcessHost:
         """Make a twin of `env` in a worker.
 
         Raises:
@@ -276,7 +274,7 @@ class _Worker:
         self._reader = threading.Thread(target=self._read, name="agentgym-worker", daemon=True)
         self._reader.start()
 
-    def add(self, env: Env) -> int:
+    def add(self, env: gym.Env[Any, Any]) -> int:
         """Make a twin of `env` there; errors come with the first call."""
         slot = next(self._numbers)
         self.slots.add(slot)
