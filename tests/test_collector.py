@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from contextlib import aclosing
 
 import gymnasium as gym
@@ -225,6 +224,7 @@ def test_an_environment_that_raises_in_close_loses_no_episode():
     assert sum(t.outcome.passed for t in trajectories) == 6
 
 
+@pytest.mark.timeout(30)  # what hangs does so for a minute
 @pytest.mark.parametrize("world", ["CountInThread", "CountInProcess"])
 def test_an_environment_that_hangs_is_replaced(world):
     made = []
@@ -233,13 +233,11 @@ def test_an_environment_that_hangs_is_replaced(world):
         made.append(gym.make(f"tests/{world}-v0", fault="" if made else "step hangs"))
         return made[-1]
 
-    begun = time.monotonic()
     trajectories = Collector(
         make, Counting(), concurrency=1, retries=1, deadlines=Deadlines(step_s=1.5)
     ).run(keys(3))
     assert [t.outcome.passed for t in trajectories] == [True] * 3
     assert trajectories[0].provenance["attempt"] == 1
-    assert time.monotonic() - begun < 20
 
 
 def test_a_dying_worker_process_costs_retries_and_no_episode():

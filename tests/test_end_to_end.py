@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 from contextlib import aclosing
 
 import gymnasium as gym
@@ -139,13 +138,12 @@ async def test_a_server_that_misbehaves_now_and_then_costs_no_episode(fault):
     assert all(t.outcome.passed for t in trajectories)
 
 
+@pytest.mark.timeout(30)  # what hangs does so for a minute
 async def test_a_server_that_stalls_is_given_up_at_the_deadline_and_asked_again():
     async with FaultServer(stall(), stall(), default=say(count)) as server:
-        begun = time.monotonic()
         trajectories = await collected(server, deadlines=Deadlines(policy_s=0.5))
     assert all(t.outcome.passed for t in trajectories)
     assert sum(t.provenance["attempt"] for t in trajectories) == 2
-    assert time.monotonic() - begun < 30
 
 
 async def test_a_server_that_dies_and_comes_back_costs_no_episode():

@@ -72,11 +72,9 @@ async def test_a_thread_host_keeps_one_thread_of_its_own() -> None:
 
 async def test_a_slow_step_in_a_thread_stalls_nothing_else() -> None:
     slow, quick = [await opened(ThreadHost(make())) for _ in range(2)]
-    waiting = asyncio.ensure_future(slow.call("step", "sleep 0.3"))
-    started = time.perf_counter()
+    waiting = asyncio.ensure_future(slow.call("step", "sleep 2"))
     for _ in range(20):
         await quick.call("step", "look")
-    assert time.perf_counter() - started < 0.2
     assert not waiting.done()
     await waiting
     await slow.close()
@@ -201,7 +199,7 @@ async def test_a_slot_given_back_is_used_again(pool: WorkerPool) -> None:
 
 async def test_a_worker_serves_while_another_is_busy(pool: WorkerPool) -> None:
     slow, quick = [await opened(pool.lease(make())) for _ in range(2)]
-    waiting = asyncio.ensure_future(slow.call("step", "sleep 0.3"))
+    waiting = asyncio.ensure_future(slow.call("step", "sleep 2"))
     await quick.call("step", "look")
     assert not waiting.done()
     await waiting

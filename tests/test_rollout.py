@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import gymnasium as gym
 import numpy as np
@@ -99,17 +98,16 @@ async def test_a_world_that_raises_is_an_unscored_error_that_names_it(stage):
     assert trajectory.error.startswith(f"environment: env.{stage}: RuntimeError: the world broke")
 
 
+@pytest.mark.timeout(30)  # what hangs does so for a minute
 @pytest.mark.parametrize("world", ["CountInThread", "CountInProcess"])
 @pytest.mark.parametrize("stage", ["reset", "step"])
 async def test_a_world_that_hangs_is_given_up_at_its_deadline(world, stage):
     deadlines = Deadlines(**{f"{stage}_s": 1.5 if world == "CountInProcess" else 0.3})
     env = make(world, fault=f"{stage} hangs")
-    begun = time.monotonic()
     trajectory = await play(env, Counting(), KEY, deadlines=deadlines)
     env.close()
     assert trajectory.stop is Stop.ERROR
     assert trajectory.error.startswith(f"deadline: {stage} took longer than")
-    assert time.monotonic() - begun < 20
 
 
 async def test_a_coroutine_hook_that_hangs_is_cancelled_at_its_deadline():

@@ -166,10 +166,9 @@ def test_ctrl_c_leaves_at_once_although_a_line_is_awaited(terminal):
     terminal("\x03", until="left")
 
 
+@pytest.mark.timeout(30)
 async def test_a_cancelled_question_does_not_hold_the_loop():
-    policy = HumanPolicy(write=lambda text: None, read=lambda prompt: time.sleep(5) or "late")
-    begun = time.monotonic()
+    policy = HumanPolicy(write=lambda text: None, read=lambda prompt: time.sleep(60) or "late")
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await act(policy)
-    assert time.monotonic() - begun < 2

@@ -349,7 +349,7 @@ async def test_a_server_that_says_when_is_not_asked_before(connect, code):
     async with FaultServer(status(code, headers={"Retry-After": "1"})) as server:
         begun = time.monotonic()
         await act(connect(server))
-    assert 1.0 <= time.monotonic() - begun < 4.0
+    assert time.monotonic() - begun >= 1.0
 
 
 # -------------------------------------------------------------------- faults that do not
@@ -435,15 +435,14 @@ async def test_closing_ends_what_is_under_way_and_closing_twice_is_fine(connect)
 def test_a_policy_serves_one_event_loop_after_another():
     policy = OpenAIPolicy("m", "http://127.0.0.1:9/v1")
 
-    async def once(closing):
+    async def once():
         async with FaultServer() as server:
             policy._url = f"{server.url}/chat/completions"
-            await act(policy)
-            if closing:
-                await policy.aclose()
+            assert (await act(policy)).text == "look"
+            await policy.aclose()
 
-    asyncio.run(once(closing=True))
-    asyncio.run(once(closing=True))
+    asyncio.run(once())
+    asyncio.run(once())
     gc.collect()
 
 
