@@ -1,0 +1,35 @@
+"""Every environment of this project keeps the contract."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import pytest
+
+from agentgym import registry
+from agentgym.testing import conform
+
+ARGUMENTS = {"agentgym/TextWorld-v0": [{}, {"family": "cooking", "level": 1}]}
+"""More than the defaults, where an environment has kinds."""
+
+CASES = [
+    pytest.param(id, arguments, id=registry.key(id, arguments))
+    for id in registry.ids()
+    if id.startswith("agentgym/")
+    for arguments in ARGUMENTS.get(id, [{}])
+]
+
+
+@pytest.mark.parametrize(("id", "arguments"), CASES)
+def test_an_environment_conforms(id, arguments):
+    report = conform(id, seeds=20, **arguments)
+    report.require()
+    skipped = {check.name for check in report.checks if check.status == "skip"}
+    assert skipped == set(), "every check applies to the worlds of this project"
+
+
+def test_every_environment_is_made_by_gymnasium_itself():
+    for id in registry.ids():
+        if id.startswith("agentgym/"):
+            env = gym.make(id)
+            assert env.unwrapped is env
+            env.close()
