@@ -12,6 +12,7 @@ import gc
 import hashlib
 import logging
 import random
+import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,7 +20,15 @@ from typing import Any
 
 import agentgym
 from agentgym.env import Env
-from agentgym.errors import AgentGymError, ConfigError, EnvError, InfraError, StageTimeout, boundary
+from agentgym.errors import (
+    AgentGymError,
+    ConfigError,
+    EnvError,
+    InfraError,
+    PolicyError,
+    StageTimeout,
+    boundary,
+)
 from agentgym.execution import WorkerPool
 from agentgym.rollout import UNSCORED, AnyEnv, Deadlines, play
 from agentgym.types import EpisodeKey, Policy, Sampling, Stop, Task, Trajectory
@@ -59,7 +68,7 @@ class Collector:
         seed: Of the run.
         retries: How often an episode that ended as an infrastructure fault is played again.
         give_up_after: Episodes in a row that ended as faults, retries included, after which the
-            rest is not tried.
+            rest is not tried; twice `concurrency`, and at least 16, if None.
         deadlines: Longest each stage may take.
         history: See `agentgym.prompt.Conversation`.
         show_admissible: List the admissible actions with each observation.
@@ -81,7 +90,7 @@ class Collector:
         sampling: Sampling = Sampling(),  # noqa: B008 - frozen
         seed: int = 0,
         retries: int = 2,
-        give_up_after: int = 16,
+        give_up_after: int | None = None,
         deadlines: Deadlines = Deadlines(),  # noqa: B008 - frozen
         history: int | None = None,
         show_admissible: bool = False,
@@ -92,7 +101,7 @@ class Collector:
         for name, value, least in (
             ("concurrency", concurrency, 1),
             ("retries", retries, 0),
-            ("give_up_after", give_up_after, 1),
+            ("give_up_after", 1 if give_up_after is None else give_up_after, 1),
             ("history", 0 if history is None else history, 0),
         ):
             if value < least:
@@ -103,7 +112,7 @@ class Collector:
         self.sampling = sampling
         self.seed = seed
         self.retries = retries
-        self.give_up_after = give_up_after
+        self.give_up_after = give_up_after or max(16, 2 * concurrency)
         self.deadlines = deadlines
         self.history = history
         self.show_admissible = show_admissible
@@ -199,21 +208,21 @@ class Collector:
             self.in_flight += 1
             try:
                 await self._attempt(trajectory, slot, sampling)
+                if trajectory.stop is not Stop.ERROR:
+                    self._faults_in_a_row = 0
+                    break
+                logger.warning("episode %s, attempt %d: %s", key, attempt + 1, trajectory.error)
+                if attempt >= self.retries:
+                    break
+                await asyncio.sleep(_backoff_s(attempt))
+                attempt += 1
             except asyncio.CancelledError:
-                trajectory.stop, trajectory.outcome = Stop.CANCELLED, UNSCORED
+                if trajectory.stop is None:
+                    trajectory.stop, trajectory.outcome = Stop.CANCELLED, UNSCORED
                 self._record(trajectory)
                 raise
             finally:
                 self.in_flight -= 1
-            if trajectory.stop is not Stop.ERROR:
-                self._faults_in_a_row = 0
-                break
-            await slot.discard(hung=(trajectory.error or "").startswith(StageTimeout.source))
-            logger.warning("episode %s, attempt %d: %s", key, attempt + 1, trajectory.error)
-            if attempt >= self.retries:
-                break
-            await asyncio.sleep(_backoff_s(attempt))
-            attempt += 1
         self._record(trajectory)
         if trajectory.stop is Stop.ERROR:
             self._faults_in_a_row += 1
@@ -244,6 +253,8 @@ class Collector:
         )
         if trajectory.stop is Stop.DEADLINE:
             await slot.discard(hung=True)  # it may be in the middle of something
+        elif trajectory.stop is Stop.ERROR and not _blames_policy(trajectory.error or ""):
+            await slot.discard(hung=(trajectory.error or "").startswith(StageTimeout.source))
 
     def _record(self, trajectory: Trajectory) -> None:
         if self.record is not None:
@@ -284,23 +295,44 @@ class _Slot:
                     await asyncio.to_thread(env.close)
         except Exception as error:
             logger.warning("closing %s failed: %s: %s", env, type(error).__name__, error)
-            if isinstance(env, Env) and env.host is not None:
-                env.host.kill()
 
 
-@contextmanager
-def _fewer_collections(in_flight: int) -> Iterator[None]:
-    """Have Python look for cyclic garbage less often while episodes are played.
+def _blames_policy(error: str) -> bool:
+    """Whether the environment had no part in it, and can be used again."""
+    return error.startswith((PolicyError.source, f"{StageTimeout.source}: policy"))
+
+
+class _FewerCollections:
+    """Has Python look for cyclic garbage less often while episodes are played.
 
     Their records are many and hold no cycles: at the default threshold, looking through those of
-    1,000 episodes takes a quarter of the CPU. A long episode holds some hundred of them.
+    1,000 episodes takes a quarter of the CPU. The setting is the process's; collections that
+    overlap share it, and the last one to end puts it back.
     """
-    before = gc.get_threshold()
-    gc.set_threshold(max(before[0], min(600 * in_flight, 600_000)), *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before = gc.get_threshold()
+
+    @contextmanager
+    def __call__(self, in_flight: int) -> Iterator[None]:
+        with self._lock:
+            if self._inside == 0:
+                self._before = gc.get_threshold()
+            self._inside += 1
+            now = gc.get_threshold()
+            gc.set_threshold(max(now[0], min(600 * in_flight, 600_000)), *now[1:])
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if self._inside == 0:
+                    gc.set_threshold(*self._before)
+
+
+_fewer_collections = _FewerCollections()
 
 
 def _backoff_s(attempt: int) -> float:

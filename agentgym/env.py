@@ -26,6 +26,7 @@ import numpy as np
 from agentgym.actions import Action, Grammar
 from agentgym.errors import (
     ConfigError,
+    EnvError,
     InvalidAction,
     ResetNeeded,
     StageTimeout,
@@ -235,11 +236,16 @@ class Env(gym.Env[Observation, str]):
         return self._shown if isinstance(self._shown, str) else str(self._shown.get("text", ""))
 
     def close(self) -> None:
-        """Release everything; closing twice is fine. A world that overrides it calls it too."""
+        """Release everything; closing twice is fine.
+
+        A world with plain hooks overrides this one and calls it too; one with coroutines, `aclose`.
+        """
         self._running = False
         if self.host is not None:
             self.host.kill()
             self.host = None
+        if self._coroutine_hooks and type(self).aclose is not Env.aclose:
+            run_on_loop_thread(self.aclose(), self.deadline_s, f"{self._name}.aclose()")
 
     @property
     def waits(self) -> bool:
@@ -281,11 +287,16 @@ class Env(gym.Env[Observation, str]):
         return await self._conclude()
 
     async def aclose(self) -> None:
-        """`close`, for event loops; where hooks are coroutines a world may override it."""
+        """`close`, for event loops.
+
+        A world whose hooks are coroutines overrides this one (and awaits it too): `close` calls it.
+        """
+        self._running = False
         if self.host is not None:
             host, self.host = self.host, None
             await host.close()
-        self.close()
+        if not self._coroutine_hooks:
+            self.close()
 
     # ---------------------------------------------------------------- snapshots
 
@@ -395,6 +406,8 @@ class Env(gym.Env[Observation, str]):
         self.turn += 1
         if isinstance(reply, Reply):
             shown, outcome, facts, extra = reply
+            if type(shown) is not str and not isinstance(shown, str | Mapping):
+                raise self._misreturned("respond", shown, "text, or a mapping, as the observation")
             facts = {"valid": True, **facts} if facts else {"valid": True}
             if understood.ignored:  # type: ignore[attr-defined]  # an Action, as it was read
                 facts["ignored"] = understood.ignored  # type: ignore[attr-defined]
@@ -466,11 +479,11 @@ class Env(gym.Env[Observation, str]):
         work.close()
         raise ConfigError(f"{self._name}: a plain hook returned an awaitable; make it `async def`")
 
-    def _misreturned(self, hook: str, value: object, wanted: str) -> ConfigError:
+    def _misreturned(self, hook: str, value: object, wanted: str) -> EnvError:
         if inspect.iscoroutine(value):
             value.close()
-            return ConfigError(f"{self._name}.{hook}() returned a coroutine: make it `async def`")
-        return ConfigError(f"{self._name}.{hook}() returned {value!r:.80}: return {wanted}")
+            return EnvError(f"{self._name}.{hook}() returned a coroutine: make it `async def`")
+        return EnvError(f"{self._name}.{hook}() returned {value!r:.80}: return {wanted}")
 
     def _read_options(self, options: dict[str, Any] | None) -> tuple[str | None, frozenset[str]]:
         if not options:

@@ -102,8 +102,12 @@ class StageTimeout(InfraError, TimeoutError):
     source = "deadline"
 
 
+_PASSED_ON = (InfraError, ConfigError, RegistryError, TaskError, StoreError, ContextOverflow)
+"""What `boundary` lets through: faults named already, and what ends a run or an episode."""
+
+
 class boundary:
-    """Turn whatever is raised inside into `fault`, unless it is one of ours already.
+    """Turn whatever is raised inside into `fault`, unless it is a fault or the caller's mistake.
 
     The one place that catches every `Exception`: what a plugin, an engine or a client library
     raises becomes a typed fault that says who did it and doing what, the original as its cause.
@@ -128,7 +132,9 @@ class boundary:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is None or isinstance(error, AgentGymError) or not isinstance(error, Exception):
+        if error is None or isinstance(error, _PASSED_ON):
+            return
+        if not isinstance(error, Exception | SystemExit):  # cancelled, or Ctrl-C
             return
         raise self.fault(f"{self.doing}: {type(error).__name__}: {error}") from error
 

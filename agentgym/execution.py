@@ -217,12 +217,13 @@ class ProcessHost:
         self._open = True
 
     async def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        """Call a method in the worker; giving up on a call kills the worker."""
-        future = self._worker.send(self._slot, method, args, kwargs)
+        """Call a method in the worker; giving up on a call that is under way kills the worker."""
+        number, future = self._worker.send(self._slot, method, args, kwargs)
         try:
             return await future
         except asyncio.CancelledError:
-            self._worker.stop("a call in it was given up")
+            if method != "close" and self._worker.is_at(number):
+                self._worker.stop("a call in it was given up")
             raise
 
     async def close(self) -> None:
@@ -283,8 +284,8 @@ class _Worker:
 
     def send(
         self, slot: int, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> asyncio.Future[Any]:
-        """Start a call; the future holds its result."""
+    ) -> tuple[int, asyncio.Future[Any]]:
+        """Start a call: its number, and a future for its result."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         number = next(self._numbers)
         with self._lock:
@@ -293,7 +294,12 @@ class _Worker:
             self._fail_pending()
         else:
             self._write((number, slot, method, args, kwargs))
-        return future
+        return number, future
+
+    def is_at(self, number: int) -> bool:
+        """Whether it is working on the call of this number: it takes them in their order."""
+        with self._lock:
+            return number == min(self._pending, default=None)
 
     def forget(self, slot: int) -> None:
         """Tell the worker to close an environment, without waiting."""

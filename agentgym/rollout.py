@@ -31,6 +31,7 @@ from agentgym.errors import (
 from agentgym.execution import ThreadHost
 from agentgym.prompt import Conversation, spoken, system_message
 from agentgym.types import (
+    Completion,
     EpisodeKey,
     Observation,
     Outcome,
@@ -162,7 +163,8 @@ class _Episode:
         clock = time.perf_counter
         acting, stepping = boundary(PolicyError, "policy.act"), boundary(EnvError, "env.step")
         while True:
-            conversation.observe(shown, info.get("admissible") if show_admissible else None)
+            with stepping:
+                conversation.observe(shown, info.get("admissible") if show_admissible else None)
             if first_seed is not None:
                 sampling = sampling._replace(seed=(first_seed + len(turns)) & 0x7FFFFFFF)
             hint = info.get(wants) if wants else None
@@ -176,6 +178,9 @@ class _Episode:
                         session=session,
                         admissible=[hint] if isinstance(hint, str) else hint,
                     )
+                    if not isinstance(completion, Completion):
+                        raise TypeError(f"it returned {completion!r:.80}: return a Completion")
+                    said = spoken(completion)
             except ContextOverflow as error:
                 await self._stop_for_context(error)
                 return
@@ -183,12 +188,13 @@ class _Episode:
             if waits:
                 self.clock.enter("step", self.deadlines.step_s)
             with stepping:
-                said = spoken(completion)
                 result = step(said)
                 if waits:
                     result = await result
                 after, reward, terminated, truncated, info = result
                 reward = float(reward)
+                if not isinstance(info, dict):
+                    raise TypeError(f"info is {info!r:.80}: return a dict")
             if not math.isfinite(reward):
                 raise EnvError(f"env.step paid {reward!r}: a reward must be a finite number")
             turns.append(
@@ -206,7 +212,10 @@ class _Episode:
             trajectory.final_observation = shown = after
             if terminated or truncated:
                 trajectory.stop = Stop.TERMINATED if terminated else Stop.TURNS
-                trajectory.outcome = info.get("outcome") or self._foreign_outcome()
+                outcome = info.get("outcome")
+                if not isinstance(outcome, Outcome):
+                    outcome = self._foreign_outcome()
+                trajectory.outcome = outcome
                 return
             conversation.answer(completion)
 
@@ -230,11 +239,14 @@ class _Episode:
         self.clock.enter("step", self.deadlines.step_s)
         self.trajectory.stop = Stop.CONTEXT
         self.trajectory.error = f"policy: {error}"
-        if isinstance(self.env, Env):
-            with boundary(EnvError, "env.judge"):
-                self.trajectory.outcome = await self.env.aconclude()
-        else:
-            self.trajectory.outcome = Outcome(0.0, False, "context")
+        world = self.env.unwrapped
+        with boundary(EnvError, "env.judge"):
+            if world is self.env and isinstance(world, Env):
+                self.trajectory.outcome = await world.aconclude()
+            elif isinstance(world, Env):  # in a wrapper: where its steps are
+                self.trajectory.outcome = await asyncio.to_thread(world.conclude)
+            else:
+                self.trajectory.outcome = self._foreign_outcome()
 
     def _foreign_outcome(self) -> Outcome:
         score = min(max(self.trajectory.reward, 0.0), 1.0)
@@ -277,6 +289,8 @@ class _Clock:
 
     def enter(self, stage: str, limit_s: float | None) -> None:
         """Begin a stage; the one before has ended."""
+        if self._expired:  # and the cancellation was swallowed
+            raise self._error()
         self._stage = stage
         if limit_s is None:
             self._until = self._ends_at
@@ -294,6 +308,7 @@ class _Clock:
             self._timer = self._loop.call_at(self._until, self._look)
 
     def _look(self) -> None:
+        self._timer = None
         if self._loop.time() < self._until:
             self._set_timer()
         elif self._task is not None:
@@ -312,9 +327,12 @@ class _Clock:
             return
         # somebody else's cancellation goes on; ours becomes an error
         if task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
-            if self._loop.time() >= self._ends_at:
-                raise _EpisodeTimeout from error
-            raise StageTimeout(f"{self._stage} took longer than {self._limit_s:g} s") from error
+            raise self._error() from error
+
+    def _error(self) -> Exception:
+        if self._loop.time() >= self._ends_at:
+            return _EpisodeTimeout()
+        return StageTimeout(f"{self._stage} took longer than {self._limit_s:g} s")
 
 
 class _Face(NamedTuple):

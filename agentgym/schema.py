@@ -86,6 +86,11 @@ def head(line: bytes) -> dict[str, Any]:
     try:
         found, _ = _DECODER.raw_decode(line[:8192].decode("utf-8", "ignore"), len(_HEAD))
         schema = int(found["schema"])
+        env, task_id, seed, sample = found["key"]
+        if not (isinstance(found["scored"], bool) and isinstance(env, str)):
+            raise TypeError("it has other fields")
+        if not (isinstance(task_id, str) and isinstance(seed, int) and isinstance(sample, int)):
+            raise TypeError("its key is no key")
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"its head cannot be read: {error}") from error
     if schema > SCHEMA:

@@ -68,6 +68,7 @@ class Store:
         self._unsynced = threading.Event()
         self._closing = threading.Event()
         self._syncer: threading.Thread | None = None
+        self._sync_error: OSError | None = None
 
     # ---------------------------------------------------------------- opening
 
@@ -79,24 +80,34 @@ class Store:
             StoreError: There is something there already, or it cannot be written.
         """
         path = Path(path)
+        used = StoreError(
+            f"{path} exists already: continue it with --resume, or choose another folder"
+        )
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise StoreError(
-                f"{path} exists already: continue it with --resume, or choose another folder"
-            )
+            raise used
         document = {"kind": KIND, "schema": schema.SCHEMA, **manifest}
         try:
             text = orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n"
         except TypeError as error:
             raise StoreError(f"the manifest of {path} cannot be written: {error}") from error
+        store = cls(path, document)
         try:
             path.mkdir(parents=True, exist_ok=True)
+            store._lock()
+            if (path / MANIFEST).exists():  # somebody was quicker
+                store.close()
+                raise used
             draft = path / f".{MANIFEST}"
             draft.write_bytes(text)
             draft.replace(path / MANIFEST)
         except OSError as error:
+            if isinstance(error, StoreError):
+                raise
+            if store._file is not None:  # ours: nothing is in it yet
+                store.close()
+                for left in (f".{MANIFEST}", EPISODES):
+                    (path / left).unlink(missing_ok=True)
             raise StoreError(f"cannot write {path}: {error.strerror}") from error
-        store = cls(path, document)
-        store._lock()
         return store
 
     @classmethod
@@ -179,7 +190,7 @@ class Store:
         """
         try:
             line = schema.encode(trajectory, self._save_image)
-        except TypeError as error:
+        except (TypeError, ValueError, RecursionError) as error:
             line = schema.encode(
                 Trajectory(
                     trajectory.key,
@@ -194,6 +205,8 @@ class Store:
     def _write(self, line: bytes) -> None:
         if self._file is None:
             raise StoreError(f"{self.path} is not open for writing")
+        if self._sync_error is not None:
+            raise StoreError(f"the disk under {self.path} fails: {self._sync_error.strerror}")
         before = os.fstat(self._file).st_size
         try:
             view = memoryview(line)
@@ -217,8 +230,12 @@ class Store:
 
     def _sync(self) -> None:
         self._unsynced.clear()
-        if self._file is not None:
+        if self._file is None:
+            return
+        try:
             os.fsync(self._file)
+        except OSError as error:
+            self._sync_error = error
 
     def _save_image(self, image: Any) -> str:
         if isinstance(image, StoredImage):
@@ -229,8 +246,12 @@ class Store:
         if not target.exists():
             folder.mkdir(exist_ok=True)
             draft = folder / f".{digest}.{os.getpid()}"
-            draft.write_bytes(png(image))
-            draft.replace(target)
+            try:
+                draft.write_bytes(png(image))
+                draft.replace(target)
+            except OSError as error:
+                draft.unlink(missing_ok=True)
+                raise StoreError(f"cannot write {target}: {error.strerror}") from error
         return digest
 
     def write_rewards(self, name: str, rows: Iterable[Mapping[str, Any]]) -> Path:

@@ -67,8 +67,8 @@ class ThreadVectorEnv(VectorEnv[Observations, Sequence[str | None], npt.NDArray[
         options = dict(options or {})
         mask = np.asarray(options.pop("reset_mask", np.ones(self.num_envs)), dtype=np.bool_)
         seeds = (
-            [None if seed is None else seed + i for i in range(self.num_envs)]
-            if (seed is None or isinstance(seed, int))
+            [None if seed is None else int(seed) + i for i in range(self.num_envs)]
+            if seed is None or isinstance(seed, int | np.integer)
             else list(seed)
         )
         task = options.pop("task", None)
@@ -85,10 +85,17 @@ class ThreadVectorEnv(VectorEnv[Observations, Sequence[str | None], npt.NDArray[
 
         infos: dict[str, Any] = {}
         chosen = [int(i) for i in np.flatnonzero(mask)]
-        for i, (shown, info) in zip(chosen, self._each(reset_one, chosen), strict=True):
-            self._shown[i] = shown
+        faults: list[Exception] = []
+        for i, result in zip(chosen, self._each(reset_one, chosen), strict=True):
+            if isinstance(result, Exception):
+                faults.append(result)
+                self._truncated[i] = True
+                continue
+            self._shown[i], info = result
             self._terminated[i] = self._truncated[i] = False
             infos = self._add_info(infos, info, i)
+        if faults:
+            raise faults[0]
         return tuple(self._shown), infos
 
     def step(
@@ -109,9 +116,13 @@ class ThreadVectorEnv(VectorEnv[Observations, Sequence[str | None], npt.NDArray[
         Raises:
             ConfigError: Not one action for each environment.
             ResetNeeded: An action for an environment whose episode has ended.
+            Exception: What the first environment that failed raised, after all were stepped; it can
+                only be reset, the others go on.
         """
-        if len(actions) != self.num_envs:
-            raise ConfigError(f"{len(actions)} actions for {self.num_envs} environments")
+        if isinstance(actions, str) or len(actions) != self.num_envs:
+            raise ConfigError(
+                f"give a list of {self.num_envs} actions, one each, not {actions!r:.80}"
+            )
         ended = self._terminated | self._truncated
         chosen = [i for i, action in enumerate(actions) if action is not None]
         late = [i for i in chosen if ended[i]]
@@ -126,9 +137,16 @@ class ThreadVectorEnv(VectorEnv[Observations, Sequence[str | None], npt.NDArray[
         def step_one(i: int) -> tuple[Any, ...]:
             return self.envs[i].step(cast("str", actions[i]))
 
+        faults: list[Exception] = []
         for i, result in zip(chosen, self._each(step_one, chosen), strict=True):
+            if isinstance(result, Exception):
+                faults.append(result)
+                self._truncated[i] = True  # it can only be reset; the others are as they should be
+                continue
             self._shown[i], rewards[i], self._terminated[i], self._truncated[i], info = result
             infos = self._add_info(infos, info, i)
+        if faults:
+            raise faults[0]
         return (
             tuple(self._shown),
             rewards,
@@ -150,9 +168,15 @@ class ThreadVectorEnv(VectorEnv[Observations, Sequence[str | None], npt.NDArray[
         return vector_infos
 
     def _each(self, function: Callable[[int], Any], chosen: list[int]) -> list[Any]:
-        if self._threads is None:
-            return [function(i) for i in chosen]
-        return list(self._threads.map(function, chosen))
+        """What `function` gives for each, or the exception that it raised."""
+
+        def one(i: int) -> Any:
+            try:
+                return function(i)
+            except Exception as error:
+                return error
+
+        return list(map(one, chosen) if self._threads is None else self._threads.map(one, chosen))
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close every environment."""

@@ -191,6 +191,7 @@ PYTHON
 # Playwright's own build, where it can be reached; as root with the libraries it needs.
 install_playwrights_browser() {
   local output
+  hand_pip_settings_to_uv
   output=$(timeout 300 "$VENV/bin/uv" tool run playwright install --only-shell chromium \
     2>&1 </dev/null) || {
     say "browser: not from Playwright: $(grep -m 1 -i error <<<"$output" || tail -n 1 <<<"$output")"

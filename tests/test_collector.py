@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from contextlib import aclosing
 
@@ -351,3 +352,62 @@ print(worlds.peak_mb() - before)
 def test_twenty_thousand_episodes_leave_memory_flat():
     grown_mb = float(fresh_python(PLAY_20_000))
     assert grown_mb < 20  # together, they hold over 150 MB
+
+
+def test_a_policy_over_its_deadline_costs_the_others_in_its_worker_nothing():
+    class SlowOnce(Counting):
+        slow = True
+
+        async def act(self, messages, **kwargs):
+            if self.slow:
+                self.slow = False
+                await asyncio.sleep(60)
+            return await super().act(messages, **kwargs)
+
+    trajectories = collect(
+        SlowOnce(),
+        keys(5, world="Slow"),
+        world="Slow",
+        workers=1,
+        retries=1,
+        deadlines=Deadlines(policy_s=1.0),
+    )
+    assert all(t.outcome.passed for t in trajectories)
+    assert sum(t.provenance["attempt"] for t in trajectories) == 1
+
+
+def test_a_blip_that_fails_everything_in_flight_does_not_end_the_run():
+    class Blip(Failing):
+        pass
+
+    trajectories = collect(Blip(64), keys(200), retries=0, concurrency=64)
+    assert len(trajectories) == 200
+    assert sum(not t.scored for t in trajectories) == 64
+
+
+async def test_overlapping_collections_leave_the_garbage_collector_as_it_was():
+    before = gc.get_threshold()
+    streams = [
+        Collector(maker(), Tracking(0.01), concurrency=8 * n).stream(keys(30)) for n in (1, 9)
+    ]
+    for stream in streams:
+        await anext(stream)
+    assert gc.get_threshold() != before
+    for stream in streams:
+        await stream.aclose()
+    assert gc.get_threshold() == before
+
+
+async def test_an_episode_cancelled_while_it_waits_for_another_try_is_recorded(monkeypatch):
+    monkeypatch.setattr(collector, "_backoff_s", lambda attempt: 60.0)
+    recorded = []
+    running = Collector(maker(), Failing(1), concurrency=1, record=recorded.append)
+    playing = asyncio.create_task(anext(running.stream(keys(1))))
+    while running._faults_in_a_row == 0 and not running.in_flight:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    playing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await playing
+    await asyncio.sleep(0)
+    assert [t.stop for t in recorded] == [Stop.ERROR]

@@ -13,7 +13,14 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 import agentgym
 from agentgym import Action, Grammar, Outcome, Reply, Task
-from agentgym.errors import AgentGymError, ConfigError, ResetNeeded, StageTimeout, TaskError
+from agentgym.errors import (
+    AgentGymError,
+    ConfigError,
+    EnvError,
+    ResetNeeded,
+    StageTimeout,
+    TaskError,
+)
 from agentgym.vector import ThreadVectorEnv
 
 COUNTERS = [
@@ -270,7 +277,7 @@ def test_a_hook_that_returns_something_else_is_told_what_to_return(
             return replied() if callable(replied) else replied
 
     env = Wrong()
-    with pytest.raises(ConfigError, match=told):  # noqa: PT012 - whichever comes first
+    with pytest.raises(EnvError, match=told):  # noqa: PT012 - whichever comes first
         env.reset()
         env.step("look")
 
@@ -490,3 +497,23 @@ def test_a_world_needs_two_methods() -> None:
 def test_a_world_without_its_two_methods_is_told_which_is_missing() -> None:
     with pytest.raises(NotImplementedError, match=r"Env must define begin\(task\)"):
         agentgym.Env().reset()
+
+
+def test_one_failing_environment_of_a_vector_leaves_the_others_as_they_are():
+    import worlds
+
+    envs = ThreadVectorEnv(lambda: worlds.Count(fault=""), 2)
+    envs.reset(seed=np.int64(3), options={"task": "count:0"})
+    envs.envs[1].fault = "step raises"
+    target = envs.envs[0].target
+    with pytest.raises(RuntimeError, match="the world broke"):
+        envs.step(["1", "1"])
+    for number in range(2, target + 1):
+        _, rewards, terminated, truncated, _ = envs.step([str(number), None])
+    assert (rewards[0], terminated[0], truncated[1]) == (1.0, True, True)
+    envs.envs[1].fault = ""
+    envs.reset(options={"reset_mask": np.array([False, True])})
+    envs.step([None, "1"])
+    with pytest.raises(ConfigError, match="give a list of 2 actions"):
+        envs.step("12")
+    envs.close()

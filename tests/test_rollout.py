@@ -10,7 +10,7 @@ import pytest
 from worlds import Count, Counting, Saying
 
 import agentgym
-from agentgym import Completion, EpisodeKey, Sampling, Stop
+from agentgym import Completion, EpisodeKey, Outcome, Sampling, Stop
 from agentgym.errors import ConfigError, ContextOverflow, PolicyError, TaskError
 from agentgym.policy import open_policy
 from agentgym.rollout import Deadlines, play
@@ -278,3 +278,85 @@ async def test_token_ids_are_kept_as_the_engine_gave_them():
 
     trajectory = await played(make(), Counted())
     assert [len(t.completion.prompt_ids) for t in trajectory.turns][:2] == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("reset exits", "env.reset: SystemExit: 3"),
+        ("step exits", "env.step: SystemExit: 3"),
+        ("reset refuses", "env.reset: InvalidAction: no such thing"),
+        ("shows nothing", "respond() returned None: return text"),
+    ],
+)
+async def test_whatever_a_world_does_wrong_is_an_error_of_that_episode(fault, said):
+    trajectory = await played(make(fault=fault), Counting())
+    assert trajectory.stop is Stop.ERROR
+    assert trajectory.error.startswith("environment: ")
+    assert said in trajectory.error
+
+
+async def test_a_policy_that_exits_or_returns_something_else_is_an_error_of_the_policy():
+    class Leaving:
+        async def act(self, messages, **_):
+            raise SystemExit(4)
+
+    class Telling:
+        async def act(self, messages, **_):
+            return "1"
+
+    assert (await played(make(), Leaving())).error == "policy: policy.act: SystemExit: 4"
+    assert "it returned '1': return a Completion" in (await played(make(), Telling())).error
+
+
+async def test_a_wrapped_environment_is_judged_too_when_the_context_is_full():
+    class Judged(Count):
+        def judge(self):
+            return Outcome(0.5, False, "half")
+
+    class Full:
+        async def act(self, messages, **_):
+            raise ContextOverflow("full")
+
+    for env in (Judged(), gym.Wrapper(Judged())):
+        trajectory = await play(env, Full(), KEY)
+        assert (trajectory.stop, trajectory.outcome.label) == (Stop.CONTEXT, "half")
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("deadlines", [Deadlines(policy_s=0.2), Deadlines(episode_s=0.2)])
+async def test_a_policy_that_swallows_its_cancellation_does_not_outlive_the_deadline(deadlines):
+    class Stubborn:
+        async def act(self, messages, **_):
+            try:
+                await asyncio.sleep(0.3)
+            except asyncio.CancelledError:
+                asyncio.current_task().uncancel()
+            return Completion("x")
+
+    trajectory = await played(make(), Stubborn(), deadlines=deadlines)
+    assert trajectory.stop in (Stop.ERROR, Stop.DEADLINE)
+    assert not trajectory.scored
+    assert len(trajectory.turns) <= 1
+
+
+async def test_closing_an_environment_of_coroutines_releases_what_they_hold():
+    from worlds import CountAsync
+
+    class Holding(CountAsync):
+        held = False
+
+        async def begin(self, task):
+            self.held = True
+            return await super().begin(task)
+
+        async def aclose(self):
+            await super().aclose()
+            self.held = False
+
+    env = Holding()
+    env.reset(seed=0)
+    assert env.held
+    env.close()
+    env.close()
+    assert not env.held

@@ -261,3 +261,49 @@ def test_a_missing_folder_a_file_and_a_used_folder_are_refused(tmp_path):
             Store.create(used, {})
     with pytest.raises(StoreError, match="cannot write"):
         Store.create(tmp_path / "file" / "run", {})
+
+
+def test_what_a_full_disk_left_of_a_run_does_not_stand_in_the_way(tmp_path):
+    old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, limit[1]))
+        with pytest.raises(StoreError, match="cannot write"):
+            Store.create(tmp_path / "run", {"plan": "x" * 1000})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, old)
+    Store.create(tmp_path / "run", {"plan": "x" * 1000}).close()
+
+
+def test_of_two_that_create_a_run_one_wins(tmp_path):
+    with Store.create(tmp_path / "run", {"who": "first"}):
+        (tmp_path / "run" / "manifest.json").unlink()
+        with pytest.raises(StoreError):
+            Store.create(tmp_path / "run", {"who": "second"})
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        {"schema": 1, "key": ["e", "t", 0, 0], "stop": "terminated"},
+        {"schema": 1, "key": [["e"], "t", 0, 0], "stop": "terminated", "scored": True},
+        {"schema": 1, "key": ["e"], "stop": "terminated", "scored": True},
+    ],
+)
+def test_a_line_with_another_head_is_skipped(tmp_path, head):
+    with Store.create(tmp_path / "run", {}) as store:
+        store.append(episode(1))
+    with (tmp_path / "run" / "episodes.jsonl").open("ab") as file:
+        file.write(b'{"head":' + orjson.dumps(head) + b"}\n")
+    assert Store.open(tmp_path / "run").done() == {key(1)}
+
+
+def test_facts_nested_without_end_cost_that_episode_only(tmp_path):
+    deep = []
+    for _ in range(5_000):
+        deep = [deep]
+    with Store.create(tmp_path / "run", {}) as store:
+        store.append(episode(1, facts={"deep": deep}))
+        store.append(episode(2))
+    assert [t.scored for t in Store.open(tmp_path / "run").episodes()] == [False, True]

@@ -52,6 +52,8 @@ class Count(Env):
 
     def respond(self, action):
         self.misbehave("step")
+        if self.fault == "shows nothing":
+            return Reply(None)
         if not action.isdigit():
             raise InvalidAction("parse", f"{action[:20]!r} is not a number")
         if int(action) != self.last + 1:
@@ -78,6 +80,10 @@ class Count(Env):
             time.sleep(60)
         if self.fault == f"{stage} dies":
             os._exit(3)
+        if self.fault == f"{stage} exits":
+            raise SystemExit(3)
+        if self.fault == f"{stage} refuses":
+            raise InvalidAction("parse", "no such thing")
 
 
 class CountInThread(Count):
@@ -129,6 +135,16 @@ class Foreign(gym.Env):
         return "Thanks", self.reward if action == "yes" else 0.0, True, False, {}
 
 
+class Slow(Count):
+    """Each step takes a while, in a worker process."""
+
+    execution = "process"
+
+    def respond(self, action):
+        time.sleep(0.4)
+        return super().respond(action)
+
+
 class Saying:
     """Says the same each turn, after a while."""
 
@@ -155,6 +171,6 @@ class Paced(Counting):
         return await super().act(messages, **kwargs)
 
 
-for world in (Count, CountInThread, CountInProcess, CountAsync):
+for world in (Count, CountInThread, CountInProcess, CountAsync, Slow):
     agentgym.register(f"tests/{world.__name__}-v0", world)
 gym.register("tests/Foreign-v0", Foreign, order_enforce=False, disable_env_checker=True)
