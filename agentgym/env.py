@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Coroutine, Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, cast
 
 import gymnasium as gym
 import numpy as np
@@ -33,9 +33,11 @@ from agentgym.errors import (
     TaskError,
     did_you_mean,
 )
-from agentgym.execution import Host, open_host, run_on_loop_thread
 from agentgym.spaces import Unicode
 from agentgym.types import Observation, Outcome, Reply, Snapshot, Task
+
+if TYPE_CHECKING:
+    from agentgym.execution import Host
 
 T = TypeVar("T")
 
@@ -245,6 +247,8 @@ class Env(gym.Env[Observation, str]):
             self.host.kill()
             self.host = None
         if self._coroutine_hooks and type(self).aclose is not Env.aclose:
+            from agentgym.execution import run_on_loop_thread
+
             run_on_loop_thread(self.aclose(), self.deadline_s, f"{self._name}.aclose()")
 
     @property
@@ -269,6 +273,8 @@ class Env(gym.Env[Observation, str]):
         if self._coroutine_hooks or not self.waits:
             return await self._reset(seed, options)
         if self.host is None:
+            from agentgym.execution import open_host  # asyncio is a tenth of the import
+
             self.host = open_host(self, self.execution)
         result = await self.host.call("reset", seed=seed, options=options)
         return cast("tuple[Observation, dict[str, Any]]", result)
@@ -467,6 +473,8 @@ class Env(gym.Env[Observation, str]):
     def _now(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` to its end: it only ever suspends where hooks are coroutines."""
         if self._coroutine_hooks:
+            from agentgym.execution import run_on_loop_thread
+
             try:
                 return run_on_loop_thread(work, self.deadline_s, f"{self._name} hook")
             except StageTimeout:

@@ -7,6 +7,7 @@ flight, or how long a stage may take, is not part of it.
 
 from __future__ import annotations
 
+import json
 import platform
 import sys
 from collections import Counter
@@ -18,6 +19,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
 
+from gymnasium import spaces
+
 import agentgym
 from agentgym import registry
 from agentgym.collector import Collector, episode_keys
@@ -28,10 +31,16 @@ from agentgym.rollout import AnyEnv, Deadlines
 from agentgym.store import Store
 from agentgym.types import EpisodeKey, Sampling, Trajectory
 
+_NUMERIC = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What decides a run's episodes."""
+    """What decides a run's episodes.
+
+    Raises:
+        ConfigError: There would be nothing to run, or an argument is not JSON.
+    """
 
     env: str
     """Environment id."""
@@ -55,6 +64,13 @@ class Plan:
     show_admissible: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("env_args", "policy_args"):  # as a manifest gives them back: tuples are lists
+            given = getattr(self, name)
+            try:
+                plain = json.loads(json.dumps(given, allow_nan=False))
+            except (TypeError, ValueError) as error:
+                raise ConfigError(f"{name} {given!r} cannot be recorded: {error}") from error
+            object.__setattr__(self, name, plain)
         for name in ("limit", "group"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -81,7 +97,7 @@ class Plan:
             )
             plan["seeds"], plan["tasks"] = tuple(plan["seeds"]), tuple(plan["tasks"])
             return cls(**plan)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise StoreError(f"the manifest holds no plan that can be resumed: {error}") from error
 
     def make_env(self) -> AnyEnv:
@@ -89,9 +105,17 @@ class Plan:
 
         Raises:
             RegistryError: No such id, or its extra is not installed.
-            ConfigError: It does not take these arguments.
+            ConfigError: It does not take these arguments, or is not about text.
         """
-        return registry.make(self.env, **self.env_args)
+        env = registry.make(self.env, **self.env_args)
+        for what in ("action", "observation"):
+            space = getattr(env, f"{what}_space", None)
+            if isinstance(space, _NUMERIC):
+                env.close()
+                raise ConfigError(
+                    f"{self.env} is not a text environment: its {what}s are {space!s:.80}"
+                )
+        return env
 
     def keys(self, env: AnyEnv) -> list[EpisodeKey]:
         """Every episode, in order.
@@ -115,8 +139,10 @@ class Plan:
     def manifest(self, env: AnyEnv) -> dict[str, Any]:
         """What a run folder says of itself."""
         packages = ("gymnasium", "numpy", "textworld", "xllamacpp")
+        file = registry.file_of(self.env)
         return {
             "plan": {**asdict(self), "sampling": self.sampling._asdict()},
+            **({"file": str(file)} if file else {}),
             "provides": sorted(getattr(env, "provides", ())),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": {
@@ -168,10 +194,13 @@ class Run:
         *,
         concurrency: int = 16,
         retries: int = 2,
+        give_up_after: int | None = None,
         deadlines: Deadlines = Deadlines(),  # noqa: B008 - frozen
         workers: int | None = None,
     ) -> AsyncGenerator[Trajectory, None]:
         """Play what is not done; every episode is on disk before it is yielded.
+
+        The arguments are those of `agentgym.collector.Collector`.
 
         Raises:
             AgentGymError: The run cannot go on; what was played is safe.
@@ -189,6 +218,7 @@ class Run:
                 sampling=plan.sampling,
                 seed=plan.seed,
                 retries=retries,
+                give_up_after=give_up_after,
                 deadlines=deadlines,
                 history=plan.history,
                 show_admissible=plan.show_admissible,

@@ -22,6 +22,8 @@ from agentgym.types import Completion, Message, Observation
 
 MAX_LISTED = 200
 """Most admissible actions shown to a model."""
+IGNORED = "Ignored."
+"""Answers every tool call of a turn but the first: servers want them all answered."""
 
 
 def system_message(env: gym.Env[Any, Any]) -> str:
@@ -53,38 +55,45 @@ class Conversation:
             then a prompt of its own, not an extension of the one before); everything if None.
     """
 
-    __slots__ = ("_call_id", "_history", "_messages", "_start")
+    __slots__ = ("_answers", "_call_ids", "_history", "_messages", "_shown", "_start")
 
     def __init__(self, system: str = "", *, history: int | None = None) -> None:
         self._messages: list[Message] = [{"role": "system", "content": system}] if system else []
         self._start = len(self._messages) + 1
         self._history = history
-        self._call_id = ""
+        self._call_ids: list[str] = []
+        """Tool calls that are not answered yet."""
+        self._shown = 0
+        """Where the last observation is."""
+        self._answers: list[int] = []
+        """Where the model's messages are."""
 
     @property
     def messages(self) -> list[Message]:
         """What the policy is given now."""
         if self._history is None:
             return self._messages
-        recent = max(self._start, len(self._messages) - max(1, 2 * self._history))
-        if recent == self._start:
+        if len(self._answers) <= self._history:
             return list(self._messages)
-        return [*self._messages[: self._start], *self._messages[recent:]]
+        first = self._messages[: self._start]
+        if self._history == 0:  # no call is shown that it could be a tool's answer to
+            return [*first, {"role": "user", "content": self._messages[self._shown]["content"]}]
+        return [*first, *self._messages[self._answers[-self._history] :]]
 
     def observe(self, observation: Observation, admissible: Sequence[str] | None = None) -> None:
         """Add what the world shows, and the admissible actions if they are to be listed."""
         content = _content(observation, admissible)
-        if self._call_id:
-            self._messages.append(
-                {"role": "tool", "tool_call_id": self._call_id, "content": content}
-            )
-        else:
+        self._shown = len(self._messages)
+        if not self._call_ids:
             self._messages.append({"role": "user", "content": content})
+        for i, call_id in enumerate(self._call_ids):  # in their order: some templates drop the ids
+            told = IGNORED if i else content
+            self._messages.append({"role": "tool", "tool_call_id": call_id, "content": told})
 
     def answer(self, completion: Completion) -> None:
         """Add what the model said."""
         message: Message = {"role": "assistant", "content": completion.text}
-        self._call_id = ""
+        self._call_ids = []
         if completion.tool_calls:
             message["tool_calls"] = [
                 {
@@ -94,7 +103,8 @@ class Conversation:
                 }
                 for i, call in enumerate(completion.tool_calls)
             ]
-            self._call_id = message["tool_calls"][0]["id"]
+            self._call_ids = [call["id"] for call in message["tool_calls"]]
+        self._answers.append(len(self._messages))
         self._messages.append(message)
 
 

@@ -31,6 +31,8 @@ GROUP = "agentgym.envs"
 
 _ours: dict[str, str] = {}
 """Registered here: id -> one line about it."""
+_files: dict[str, Path] = {}
+"""Registered by a file that `load_file` imported: id -> the file."""
 
 
 def register(id: str, entry_point: str | type[gym.Env[Any, Any]], description: str = "") -> None:
@@ -145,13 +147,18 @@ def load_file(path: Path) -> str:
     """
     if not path.is_file():
         raise RegistryError(f"no file {str(path)!r}: give an environment id or a Python file")
+    if "." in path.stem:
+        name = path.stem.replace(".", "_")
+        raise RegistryError(
+            f"{path} cannot be imported, for the dot in its name: rename it, to {name}.py say"
+        )
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)
     before = dict(_ours)
     try:
         module = importlib.import_module(path.stem)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise RegistryError(
             f"{path} cannot be imported: {type(error).__name__}: {error}"
         ) from error
@@ -162,7 +169,13 @@ def load_file(path: Path) -> str:
         raise RegistryError(
             f"{path} registers {len(found)} environments: give the file one agentgym.register(...)"
         )
+    _files[found[0]] = path.resolve()
     return found[0]
+
+
+def file_of(id: str) -> Path | None:
+    """The file that `load_file` has an id from."""
+    return _files.get(id)
 
 
 def _registered_by(module: ModuleType) -> list[str]:

@@ -407,6 +407,15 @@ def test_a_run_that_gives_up_says_why_and_reports_what_there_is(run):
     assert "16 environment" in done.out
 
 
+def test_when_a_run_gives_up_is_an_option(run):
+    done = run(
+        "eval", f"{COUNT}?fault=reset%20raises", "--policy", "oracle", "--retries", "0",
+        "--concurrency", "1", "--give-up-after", "2", "--out", "r",
+    )  # fmt: skip
+    assert done.code == 1
+    assert "gave up: 2 episodes in a row failed" in done.err
+
+
 def test_one_policy_that_fails_does_not_keep_the_others_from_playing(run, tmp_path):
     (tmp_path / "bad_policy.py").write_text(
         textwrap.dedent("""
@@ -464,10 +473,10 @@ def test_an_interrupted_run_goes_on_without_repeating_what_was_scored(tmp_path, 
     if number != signal.SIGKILL:
         line = err.splitlines()[-1]
         assert f"interrupted: {len(before)} of 120 episodes are scored and saved in r" in line
-        assert line.endswith("go on with: agentgym eval slow_world.py --resume --out r")
+        assert line.endswith("go on with: agentgym eval --resume --out r")
         assert "Traceback" not in err
 
-    done = execute("eval", "slow_world.py", "--resume", "--out", "r", cwd=tmp_path)
+    done = execute("eval", "--resume", "--out", "r", cwd=tmp_path)
     assert done.code == 0, done.err
     after = scored(tmp_path / "r")
     assert after[: len(before)] == before
@@ -492,8 +501,7 @@ def test_a_second_interruption_waits_for_nothing(tmp_path, execution):
     out, err = process.communicate(timeout=10)
     assert (process.returncode, out) == (130, "")
     assert err == (
-        "\nagentgym: interrupted: what ended is saved; "
-        "go on with: agentgym eval slow_world.py --resume --out r\n"
+        "\nagentgym: interrupted: what ended is saved; go on with: agentgym eval --resume --out r\n"
     )
 
 
@@ -521,12 +529,46 @@ def test_a_run_being_written_is_not_resumed_by_another(run):
         assert refused(run("eval", "--resume", "--out", "r"), "another process is writing r")
 
 
-def test_resuming_a_world_that_is_in_a_file_asks_for_the_file(run, tmp_path):
+def test_a_run_of_a_world_in_a_file_is_resumed_by_its_folder_and_asks_where_the_file_went(tmp_path):
     (tmp_path / "slow_world.py").write_text(SLOW)
+    (tmp_path / "elsewhere").mkdir()
     words = ["--policy", "oracle", "--limit", "1", "--out", "r"]
     assert execute("eval", "slow_world.py", *words, cwd=tmp_path).code == 0
-    done = run("eval", "--resume", "--out", "r")
-    assert refused(done, "mine/Slow-v0", "agentgym eval FILE --resume --out r")
+    done = execute("eval", "--resume", "--out", tmp_path / "r", cwd=tmp_path / "elsewhere")
+    assert (done.code, "1 episode of 1 were scored before" in done.err) == (0, True)
+    (tmp_path / "slow_world.py").rename(tmp_path / "elsewhere" / "slow_world.py")
+    done = execute("eval", "--resume", "--out", "r", cwd=tmp_path)
+    assert refused(done, "mine/Slow-v0", "no file", "agentgym eval FILE --resume --out r")
+    done = execute("eval", "elsewhere/slow_world.py", "--resume", "--out", "r", cwd=tmp_path)
+    assert done.code == 0
+
+
+@pytest.mark.parametrize("execution", ["inline", "thread"])
+def test_a_world_that_interrupts_the_run_is_one_line_and_what_was_scored_stays(tmp_path, execution):
+    respond = 'if self.said == "task 9": raise KeyboardInterrupt'
+    world = SLOW.replace("time.sleep(0.05)", respond).replace('"thread"', f'"{execution}"')
+    world = world.replace('return "Wait."', 'self.said = task.id; return "Wait."')
+    (tmp_path / "rude_world.py").write_text(world)
+    words = ["rude_world.py", "--policy", "oracle", "--concurrency", "2", "--out", "r"]
+    done = execute("eval", *words, cwd=tmp_path)
+    assert done.code == 130
+    count = len(scored(tmp_path / "r"))
+    assert count >= 8
+    assert f"agentgym: interrupted: {count} of 120 episodes are scored" in done.err.splitlines()[-1]
+    assert "Traceback" not in done.err
+    assert "never retrieved" not in done.err
+
+
+def test_a_run_that_ends_by_an_error_keeps_its_folder_where_an_episode_was_scored(run, monkeypatch):
+    def play(job, pace, resume):
+        key = job.run.keys[0]
+        job.run.store.append(Trajectory(key, Task(key.task_id), outcome=Outcome(1.0, True)))
+        raise SystemExit(3)
+
+    monkeypatch.setattr("agentgym.cli.session.Job.play", play)
+    done = run("eval", COUNT, "--policy", "oracle", "--out", "r")
+    assert refused(done, "called sys.exit(3)", code=1)
+    assert len(recorded(Path("r"))) == 1
 
 
 # ---------------------------------------------------------------------------- show
@@ -631,6 +673,13 @@ def test_a_run_without_a_plan_can_be_shown_but_not_resumed(run):
     with Store.create("r", {}) as store:
         store.append(Trajectory(EpisodeKey("e", "t", 0), Task("t"), outcome=Outcome(1.0, True)))
     assert run("show", "r").code == 0
+    assert refused(run("eval", "--resume", "--out", "r"), "holds no plan")
+
+
+@pytest.mark.parametrize("plan", ["abc", {"env": "a/B-v0", "env_args": "abc"}])
+def test_a_plan_that_cannot_be_read_is_one_line(run, plan):
+    Store.create("r", {"plan": plan}).close()
+    assert refused(run("show", "r"), "r/manifest.json cannot be read: its plan is not a run's")
     assert refused(run("eval", "--resume", "--out", "r"), "holds no plan")
 
 

@@ -130,6 +130,26 @@ def test_plans_with_nothing_to_run_are_refused(wrong):
         Plan("tests/Count-v0", "oracle", **wrong)
 
 
+def test_arguments_are_kept_as_a_manifest_gives_them_back(tmp_path):
+    plan = Plan("tests/Count-v0", "oracle", env_args={"a": (1, 2)}, policy_args={"b": ("c",)})
+    assert (plan.env_args, plan.policy_args) == ({"a": [1, 2]}, {"b": ["c"]})
+    with pytest.raises(ConfigError, match=r"env_args .* cannot be recorded"):
+        Plan("tests/Count-v0", "oracle", env_args={"path": tmp_path})
+
+
+@pytest.mark.parametrize("plan", ["abc", {"sampling": "abc"}, ["abc"]])
+def test_a_manifest_whose_plan_is_none_is_refused(plan):
+    with pytest.raises(StoreError, match="holds no plan"):
+        Plan.from_manifest({"plan": plan})
+
+
+def test_an_environment_that_is_not_about_text_is_refused(tmp_path):
+    told = r"CartPole-v1 is not a text environment: its actions are Discrete\(2\)"
+    with pytest.raises(ConfigError, match=told):
+        Run(Plan("CartPole-v1", "random"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 DRIVER = """
 import sys, worlds
 from test_evaluate import carry_out, Plan, Run

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 HEAVY = {
+    "asyncio",
     "aiohttp",
     "rich",
     "textworld",

@@ -98,3 +98,32 @@ def test_a_tool_call_is_spoken_as_its_tag_and_answered_as_a_tool():
         "tool_call_id": "id1",
         "content": "another room",
     }
+
+
+def test_every_tool_call_of_a_turn_is_answered_in_order():
+    calls = tuple(ToolCall("go", "{}", id) for id in ("id1", "id2"))
+    conversation = Conversation()
+    conversation.observe("a room")
+    conversation.answer(Completion("", tool_calls=calls))
+    conversation.observe("another room")
+    assert [(m["role"], m["tool_call_id"], m["content"]) for m in conversation.messages[-2:]] == [
+        ("tool", "id1", "another room"),
+        ("tool", "id2", "Ignored."),
+    ]
+
+
+def test_history_never_shows_a_tools_answer_without_its_call():
+    def roles(history):
+        conversation = Conversation("rules", history=history)
+        for i in range(3):
+            conversation.observe(f"seen {i}")
+            calls = (ToolCall("go", "{}", "a"), ToolCall("go", "{}", "b"))
+            conversation.answer(Completion("", tool_calls=calls))
+        conversation.observe("seen 3")
+        return [m["role"] for m in conversation.messages], conversation.messages
+
+    shown, messages = roles(0)
+    assert shown == ["system", "user", "user"]
+    assert messages[-1]["content"] == "seen 3"
+    assert roles(1)[0] == ["system", "user", "assistant", "tool", "tool"]
+    assert roles(2)[0] == ["system", "user", *["assistant", "tool", "tool"] * 2]

@@ -225,6 +225,25 @@ def test_a_file_is_never_taken_for_another_module_of_its_name(tmp_path: Path) ->
         registry.load_file(tmp_path / "two" / "file_twin.py")
 
 
+def test_a_file_that_ends_the_program_or_has_a_dot_in_its_name_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file_leaving.py").write_text("import sys\nsys.exit(2)\n")
+    with pytest.raises(RegistryError, match=r"file_leaving\.py cannot be imported: SystemExit: 2"):
+        registry.load_file(tmp_path / "file_leaving.py")
+    path = write_world(tmp_path / "file.v2.py", "Dotted", "file/Dotted-v0")
+    with pytest.raises(RegistryError, match=r"rename it, to file_v2\.py say"):
+        registry.load_file(path)
+
+
+def test_the_file_an_id_is_from_is_known_by_its_absolute_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_world(tmp_path / "file_known.py", "Known", "file/Known-v0")
+    registry.load_file(Path("file_known.py"))
+    assert registry.file_of("file/Known-v0") == tmp_path.resolve() / "file_known.py"
+    assert registry.file_of("counting/Counter-v0") is None
+
+
 # ---------------------------------------------------------------- keys
 
 

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import agentgym
-from agentgym.cli.parsing import Parser
+from agentgym.cli.parsing import Parser, Told
 from agentgym.cli.warnings import shown_warnings
 from agentgym.errors import AgentGymError, ConfigError, InfraError, did_you_mean
 
@@ -68,8 +68,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = _command([argument for argument in arguments if argument != "--debug"])
             sys.stdout.flush()
             return code
-        except SystemExit as end:  # argparse, after --help and --version
-            return end.code if isinstance(end.code, int) else 0
+        except Told:
+            return 0
+        except SystemExit as end:  # a world's or a policy's
+            _trace(debug)
+            say(f"error: the environment or policy called sys.exit({end.code!r})")
+            return 1
         except BrokenPipeError:
             with suppress(OSError, ValueError):  # or Python complains when it flushes at exit
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -29,7 +29,6 @@ from agentgym import registry
 from agentgym.cli.parsing import (
     add_environment,
     add_sampling,
-    is_file,
     pair,
     read_environment,
     read_sampling,
@@ -37,6 +36,7 @@ from agentgym.cli.parsing import (
     seeds,
     whole,
 )
+from agentgym.cli.text import resume_command
 from agentgym.errors import ConfigError, RegistryError, StoreError
 
 if TYPE_CHECKING:
@@ -136,6 +136,13 @@ def _add_how(parser: argparse.ArgumentParser) -> None:
         help="how often an episode that failed without the policy's fault is played again",
     )
     group.add_argument(
+        "--give-up-after",
+        metavar="N",
+        type=whole(1),
+        help="end the run when N episodes in a row failed so (twice the concurrency, and at least "
+        "16, if unset)",
+    )
+    group.add_argument(
         "--workers",
         metavar="N",
         type=whole(1),
@@ -188,7 +195,7 @@ def run(args: argparse.Namespace) -> int:
         for path, plan in plans:
             jobs.append(Job(plan, path, resume=args.resume))
         for job in jobs:
-            job.play(_pace(args), _resume_command(args, jobs))
+            job.play(_pace(args), resume_command(_folder(jobs)))
     except Interrupted as interrupted:
         return _interrupted(args, jobs, interrupted.code)
     except BaseException:
@@ -228,15 +235,9 @@ def _interrupted(args: argparse.Namespace, jobs: list[Job], code: int) -> int:
     saved = sum(len(job.run.store.done()) for job in jobs)
     say(
         f"interrupted: {saved} of {planned} episodes are scored and saved in {_folder(jobs)}; "
-        f"go on with: {_resume_command(args, jobs)}"
+        f"go on with: {resume_command(_folder(jobs))}"
     )
     return code
-
-
-def _resume_command(args: argparse.Namespace, jobs: list[Job]) -> str:
-    file = registry.parse_key(args.env)[0] if args.env else ""
-    named = [file] if file and is_file(file) else []
-    return shlex.join(["agentgym", "eval", *named, "--resume", "--out", str(_folder(jobs))])
 
 
 def _folder(jobs: list[Job]) -> Path:
@@ -253,7 +254,7 @@ def _pace(args: argparse.Namespace) -> Pace:
         step_s=args.timeout_step or None,
         episode_s=args.timeout_episode or None,
     )
-    return Pace(args.concurrency, args.retries, args.workers, deadlines)
+    return Pace(args.concurrency, args.retries, args.give_up_after, args.workers, deadlines)
 
 
 # -------------------------------------------------------------------------------- plans
@@ -275,15 +276,18 @@ def _from_manifests(args: argparse.Namespace) -> list[tuple[Path, Plan]]:
     env = None if args.env is None else read_environment(args)[0]
     plans = []
     for path in find_runs(args.out):
-        plan = Plan.from_manifest(Store.open(path).manifest)
+        manifest = Store.open(path).manifest
+        plan = Plan.from_manifest(manifest)
         if env is not None and env != plan.env:
             raise StoreError(f"{path} is a run of {plan.env}, not {env}: leave ENV out")
         try:
+            if env is None and "file" in manifest:
+                registry.load_file(Path(str(manifest["file"])))
             registry.find_spec(plan.env)
         except RegistryError as error:
             raise RegistryError(
-                f"{path} is a run of {plan.env}, which is not registered: if it is in a file, "
-                f"agentgym eval FILE --resume --out {args.out}"
+                f"{path} is a run of {plan.env}: {error}; if it is in another file, agentgym eval "
+                f"FILE --resume --out {args.out}"
             ) from error
         plans.append((path, plan))
     return plans

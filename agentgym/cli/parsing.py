@@ -31,6 +31,10 @@ class _Help(argparse.RawDescriptionHelpFormatter):
         return f"{told} (default: %(default)s)"
 
 
+class Told(Exception):
+    """Help or the version was asked for, and shown."""
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are `ConfigError`s: one line, with what to do.
 
@@ -56,6 +60,14 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(
             "--debug", action="store_true", help="show tracebacks, and all that is logged"
         )
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """Leave after --help or --version: not by `SystemExit`, which a world may raise.
+
+        Raises:
+            Told: Always.
+        """
+        raise Told
 
     def error(self, message: str) -> NoReturn:
         """Raise what argparse has to say.

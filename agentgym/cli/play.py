@@ -132,11 +132,13 @@ class _Watched:
     ) -> Completion:
         """Let the policy act, and show it."""
         from agentgym.cli.transcript import print_said, print_seen, print_understood
+        from agentgym.prompt import IGNORED
 
         turns = self._trajectory.turns
         if turns:
             print_understood(turns[-1])
-        told = messages[-1]["content"]  # with the admissible actions, if they are listed
+        # with the admissible actions, if they are listed
+        told = next(m["content"] for m in reversed(messages) if m["content"] != IGNORED)
         seen = told if isinstance(told, str) else self._trajectory.final_observation
         print_seen(len(turns) + 1, seen)
         completion = await self._policy.act(

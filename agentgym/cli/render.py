@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from agentgym.cli.text import brief, clean, duration, several
+from agentgym.cli.text import brief, clean, duration, resume_command, several
 from agentgym.report import Difference, Summary, compare
 from agentgym.types import Stop
 
@@ -221,7 +221,7 @@ def _print_unscored(run: Reported) -> None:
     if run.unfinished:
         print_line(
             f"{run.name}: {run.unfinished} of {several(run.planned or 0, 'episode')} still to be "
-            f"scored; agentgym eval --resume --out {run.path}"
+            f"scored; {resume_command(run.path)}"
         )
 
 

@@ -34,6 +34,9 @@ def report_on(stores: Sequence[Store]) -> list[Reported]:
     """Read runs and report on them.
 
     They are named by their policies, and by their folders too where two are of one policy.
+
+    Raises:
+        StoreError: A manifest's plan cannot be read.
     """
     labels = [policy_of(store) for store in stores]
     return [
@@ -43,7 +46,7 @@ def report_on(stores: Sequence[Store]) -> list[Reported]:
             env=env_of(store),
             policy=label,
             summary=summarise(store.episodes()),
-            planned=store.manifest.get("episodes"),
+            planned=planned if isinstance(planned := store.manifest.get("episodes"), int) else None,
         )
         for label, store in zip(labels, stores, strict=True)
     ]
@@ -57,12 +60,15 @@ def policy_of(store: Store) -> str:
 def env_of(store: Store) -> str:
     """What a run's plan says of its environment: id and arguments."""
     plan = _plan(store)
-    return registry.key(str(plan.get("env", "–")), plan.get("env_args") or {})
+    return registry.key(str(plan.get("env", "–")), plan.get("env_args", {}))
 
 
 def _plan(store: Store) -> dict[str, Any]:
-    plan = store.manifest.get("plan")
-    return plan if isinstance(plan, dict) else {}
+    """A run's plan; empty where there is none, as in what other programs write."""
+    plan = store.manifest.get("plan", {})
+    if not isinstance(plan, dict) or not isinstance(plan.get("env_args", {}), dict):
+        raise StoreError(f"{store.path / MANIFEST} cannot be read: its plan is not a run's")
+    return plan
 
 
 def slug(text: str) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from agentgym.evaluate import Plan, Run
 from agentgym.report import Tally
 from agentgym.rollout import Deadlines
 from agentgym.store import EPISODES, MANIFEST
+from agentgym.types import Stop
 
 
 class Interrupted(Exception):
@@ -36,8 +37,35 @@ class Pace:
 
     concurrency: int
     retries: int
+    give_up_after: int | None
     workers: int | None
     deadlines: Deadlines
+
+
+def _run(work: Coroutine[None, None, None]) -> None:
+    """`asyncio.run`, which ends all tasks in order also when one raises `KeyboardInterrupt`.
+
+    What a world or a policy raises so leaves the loop at once, and again with each task that it
+    passes through; the loop is run on until they have all ended.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    with asyncio.Runner() as runner:
+        try:
+            runner.run(work)
+        except KeyboardInterrupt:
+            loop = runner.get_loop()
+            left = asyncio.all_tasks(loop)
+            for task in left:
+                task.cancel()
+            while any(not task.done() for task in left):
+                with suppress(KeyboardInterrupt):
+                    loop.run_until_complete(asyncio.wait(left))
+            for task in left:
+                if not task.cancelled():
+                    task.exception()  # or asyncio complains that nobody asked
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGINT, before)
+            raise
 
 
 class Job:
@@ -71,7 +99,7 @@ class Job:
         progress = Progress(self.plan.policy, len(self.run.keys), self._before())
         try:
             with progress:
-                asyncio.run(self._stream(pace, progress, resume))
+                _run(self._stream(pace, progress, resume))
         except AgentGymError as error:
             if self._interrupted:  # it broke while it was being stopped
                 raise Interrupted(128 + signal.SIGINT) from error
@@ -87,6 +115,7 @@ class Job:
         episodes = self.run.stream(
             concurrency=pace.concurrency,
             retries=pace.retries,
+            give_up_after=pace.give_up_after,
             workers=pace.workers,
             deadlines=pace.deadlines,
         )
@@ -140,8 +169,11 @@ class Job:
 
     @property
     def stillborn(self) -> bool:
-        """Whether it could not even begin: its arguments were wrong."""
-        return self._new and self.code == 2 and not self.played
+        """Whether it could not even begin: its arguments were wrong, and no episode has ended."""
+        if not self._new or self.code != 2 or self.played:
+            return False
+        heads = self.run.store.heads().values()
+        return all(head["stop"] == Stop.CANCELLED for _, head in heads)
 
     def close(self) -> None:
         """Force everything to disk and release the folder."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
+
 _HARMFUL = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
 _HARMFUL |= {0x7F: 0x2421}
 _HARMFUL |= dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
@@ -36,3 +39,8 @@ def duration(seconds: float) -> str:
 def several(count: int, noun: str) -> str:
     """`1 episode`, `2 episodes`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def resume_command(run: Path | str) -> str:
+    """What goes on with a run, or with a folder of runs."""
+    return shlex.join(["agentgym", "eval", "--resume", "--out", str(run)])

@@ -115,7 +115,7 @@ def _own(spec: str, module_name: str, path: str, options: dict[str, Any]) -> Pol
             f"policy {spec!r}: importing {module_name!r} needs {error.name!r}, which is not "
             "installed"
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(
             f"policy {spec!r}: importing {module_name!r} failed: {type(error).__name__}: {error}"
         ) from error

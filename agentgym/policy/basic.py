@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from agentgym.errors import ConfigError
+from agentgym.errors import ConfigError, PolicyError
 from agentgym.types import Completion, Message, Sampling
 
 
@@ -18,6 +18,9 @@ class OraclePolicy:
 
     wants: ClassVar[str] = "oracle"
     provenance: ClassVar[dict[str, Any]] = {"policy": "oracle"}
+
+    def __init__(self) -> None:
+        self._was_hinted = False
 
     async def act(
         self,
@@ -31,12 +34,16 @@ class OraclePolicy:
 
         Raises:
             ConfigError: The world has no expert.
+            PolicyError: It has one, who sees no way to win from here.
         """
         if not admissible or admissible[0] is None:
+            if self._was_hinted:
+                raise PolicyError("the expert sees no way to win from here")
             raise ConfigError(
                 "the oracle policy needs a world that knows its solution, and this one gave no "
                 "expert's action: define Env.oracle(), or take another policy"
             )
+        self._was_hinted = True
         return Completion(admissible[0])
 
 
@@ -45,6 +52,9 @@ class RandomPolicy:
 
     wants: ClassVar[str] = "admissible"
     provenance: ClassVar[dict[str, Any]] = {"policy": "random"}
+
+    def __init__(self) -> None:
+        self._was_hinted = False
 
     async def act(
         self,
@@ -57,13 +67,17 @@ class RandomPolicy:
         """Return one of `admissible`, the very object.
 
         Raises:
-            ConfigError: There is nothing to draw from.
+            ConfigError: The world lists no actions.
+            PolicyError: It does, but there is none to draw from here.
         """
         if not admissible:
+            if self._was_hinted:
+                raise PolicyError("no action is admissible")
             raise ConfigError(
                 "the random policy draws from the admissible actions, and the world gave none: "
                 "define Env.admissible(), or take another policy"
             )
+        self._was_hinted = True
         draw = random.Random(sampling.seed).random()  # seeded by None: from the system's entropy
         return Completion(admissible[int(draw * len(admissible))])
 

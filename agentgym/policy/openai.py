@@ -103,6 +103,7 @@ class OpenAIPolicy:
         self._asked: dict[str, Any] = {"logprobs": True, "return_token_ids": True}
         self._unknown: frozenset[str] = frozenset()
         """Parameters that this server was found to refuse."""
+        self._has_answered = False
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -128,7 +129,8 @@ class OpenAIPolicy:
 
         Raises:
             ContextOverflow: The conversation does not fit the model.
-            PolicyError: The server still fails after retries, or its reply contradicts itself.
+            PolicyError: The server still fails after retries, its reply contradicts itself, or it
+                will not take this request though it took others.
             ConfigError: It will never do: no such model, no access, a parameter it refuses.
         """
         max_tokens = sampling.max_tokens
@@ -147,6 +149,7 @@ class OpenAIPolicy:
                 else:
                     without |= self._unknown | self._culprits(refused, payload)
             else:
+                self._has_answered = True
                 if without is not self._unknown:
                     self._learn(without)
                 return completion
@@ -211,6 +214,7 @@ class OpenAIPolicy:
 
         Raises:
             ConfigError: Nothing that could be left out would help.
+            PolicyError: The same, of a server that took other requests: it is this one's content.
         """
         if refused.status in (400, 422):
             said = f"{refused.parameter} {refused.message}"
@@ -221,6 +225,8 @@ class OpenAIPolicy:
             named = {name for name in offered if re.search(rf"(?<!\w){name}(?!\w)", said)}
             if gone := named or (set() if refused.parameter else offered):
                 return gone
+            if self._has_answered:
+                raise PolicyError(self._verdict(refused)) from refused
         raise ConfigError(self._verdict(refused)) from refused
 
     def _learn(self, without: frozenset[str]) -> None:

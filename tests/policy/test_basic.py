@@ -9,7 +9,7 @@ import time
 import pytest
 
 from agentgym.actions import Action
-from agentgym.errors import ConfigError
+from agentgym.errors import ConfigError, PolicyError
 from agentgym.policy.basic import HumanPolicy, OraclePolicy, RandomPolicy, ScriptedPolicy
 from agentgym.types import Sampling
 
@@ -56,6 +56,17 @@ async def test_random_without_a_seed_still_draws():
 async def test_random_refuses_a_world_that_lists_nothing(hint):
     with pytest.raises(ConfigError, match=r"define Env\.admissible\(\)"):
         await act(RandomPolicy(), admissible=hint)
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"), [(OraclePolicy, "sees no way to win"), (RandomPolicy, "no action")]
+)
+async def test_a_dead_end_in_a_world_that_gave_hints_before_is_that_episodes_fault(kind, told):
+    policy = kind()
+    await act(policy, admissible=ACTIONS)
+    with pytest.raises(PolicyError, match=told):
+        await act(policy, admissible=None)
+    assert await act(policy, admissible=ACTIONS) in ACTIONS
 
 
 async def test_a_script_is_played_from_its_start_in_every_session_and_then_says_nothing():

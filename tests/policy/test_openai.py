@@ -406,6 +406,16 @@ async def test_what_can_never_work_ends_the_run_and_says_what_to_do(connect, fau
     assert len(server.requests) == 1
 
 
+async def test_a_request_refused_by_a_server_that_took_others_is_that_episodes_fault(connect):
+    blocked = refuse("blocked by the content filter", 400, param="messages")
+    async with FaultServer(say("look"), blocked, say("go")) as server:
+        policy = connect(server)
+        await act(policy)
+        with pytest.raises(PolicyError, match=r"HTTP 400.*content filter"):
+            await act(policy)
+        assert (await act(policy)).text == "go"
+
+
 # -------------------------------------------------------------------- life and death
 
 
