@@ -1,6 +1,7 @@
 """Fixtures: the real engine, SmolLM2 in llama.cpp, in this process and behind its own server."""
 
 import os
+import signal
 from importlib.util import find_spec
 
 import pytest
@@ -8,6 +9,9 @@ import pytest
 from agentgym import models
 from agentgym.errors import ConfigError
 from agentgym.policy.llamacpp import LlamaCppPolicy
+
+# A shell that starts this in the background has it ignore Ctrl-C, and all that it starts in turn.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def missing(what):
