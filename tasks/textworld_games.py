@@ -20,6 +20,7 @@ import logging
 import os
 import random
 import re
+import shutil
 import sys
 import tempfile
 import threading
@@ -41,6 +42,7 @@ logger = logging.getLogger(__name__)
 RECIPE = 1
 """Part of every cache path: raise it when the same id should make another game."""
 _ATTEMPTS = 20
+_WORKSHOP = "agentgym-textworld-"
 _TRIES = 5_000
 _NEXT_ATTEMPT = 7_654_321
 _UNREADABLE = (zipfile.BadZipFile, KeyError, EOFError, ValueError, NotImplementedError, zlib.error)
@@ -159,11 +161,20 @@ def _make(game: GameId, seed: int) -> GameFile:
         made = make_game(options)
     if game.goal == "none":
         made.objective = ""
-    with tempfile.TemporaryDirectory(prefix="agentgym-textworld-") as folder:
+    _sweep()
+    with tempfile.TemporaryDirectory(prefix=f"{_WORKSHOP}{os.getpid()}-") as folder:
         options.path = os.path.join(folder, "game.z8")
         compiled = Path(compile_game(made, options))
         description = compiled.with_suffix(".json").read_text()
         return GameFile(compiled.read_bytes(), json.loads(description))
+
+
+def _sweep() -> None:
+    """Remove the folders of makers that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_WORKSHOP}*-*"):
+        maker = folder.name.removeprefix(_WORKSHOP).partition("-")[0]
+        if maker.isdigit() and not Path(f"/proc/{maker}").exists() and Path("/proc/self").exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _options() -> Any:

@@ -622,3 +622,15 @@ def test_instances_play_in_threads_without_meeting() -> None:
         thread.join()
     assert [results[n][:2] for n in range(4)] == [(1.0, True)] * 4
     assert results[0] == results[3]
+
+
+def test_what_a_killed_maker_left_is_removed_by_the_next(tmp_path, monkeypatch):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = tmp_path / f"agentgym-textworld-{dead.pid}-abc"
+    ours = tmp_path / f"agentgym-textworld-{os.getpid()}-abc"
+    for folder in (left, ours):
+        folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    textworld_games.make_game(parse_id("coin:level=1:seed=77"))
+    assert list(tmp_path.glob("agentgym-*")) == [ours]
