@@ -78,7 +78,8 @@ class Plan:
         if not self.seeds:
             raise ConfigError("seeds is empty: give at least one")
         for name in ("seeds", "tasks"):  # a key plays once
-            values = getattr(self, name)
+            values = tuple(getattr(self, name))
+            object.__setattr__(self, name, values)
             twice = next((v for v, n in Counter(values).items() if n > 1), None)
             if twice is not None:
                 raise ConfigError(f"{name} holds {twice!r} twice: group is for playing it again")

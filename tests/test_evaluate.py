@@ -118,6 +118,11 @@ def test_a_run_is_resumed_only_under_the_plan_it_was_started_with(tmp_path, othe
     carry_out(Run(plan, tmp_path / "run", resume=True))  # the lock was let go
 
 
+def test_seeds_and_tasks_may_be_lists():
+    plan = Plan("tests/Count-v0", "oracle", seeds=[1, 2], tasks=["count:0"])
+    assert plan == Plan("tests/Count-v0", "oracle", seeds=(1, 2), tasks=("count:0",))
+
+
 def test_a_folder_in_use_is_not_written_without_resume(tmp_path):
     carry_out(Run(PLAN, tmp_path / "run"))
     with pytest.raises(StoreError, match="continue it with --resume"):
