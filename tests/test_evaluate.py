@@ -13,6 +13,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
+import worlds  # registers the ids
 
 from agentgym.errors import ConfigError, StoreError, TaskError
 from agentgym.evaluate import Plan, Run
@@ -47,8 +48,6 @@ def trajectories(path):
 
 
 def test_a_run_plays_every_task_seed_and_sample_and_says_what_it_was(tmp_path):
-    import worlds  # registers the ids
-
     plan = Plan("tests/Count-v0", "oracle", seeds=(0, 1), group=3, env_args={"max_turns": 9})
     carry_out(Run(plan, tmp_path / "run"))
     store = Store.open(tmp_path / "run")
