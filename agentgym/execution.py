@@ -297,9 +297,12 @@ class _Worker:
         return number, future
 
     def is_at(self, number: int) -> bool:
-        """Whether it is working on the call of this number: it takes them in their order."""
+        """Whether no call that somebody waits for is before the one of this number.
+
+        Calls are taken in their order. One that was given up may be before it: then that hangs.
+        """
         with self._lock:
-            return number == min(self._pending, default=None)
+            return not any(n < number and not f.done() for n, f in self._pending.items())
 
     def forget(self, slot: int) -> None:
         """Tell the worker to close an environment, without waiting."""

@@ -14,6 +14,7 @@ from typing import Any
 import counting
 import gymnasium as gym
 import pytest
+from worlds import CountInProcess  # noqa: F401 - registers its id
 
 from agentgym.errors import ConfigError, EnvError, InfraError, SandboxError, StageTimeout, TaskError
 from agentgym.execution import ThreadHost, WorkerPool, run_on_loop_thread
@@ -162,6 +163,24 @@ async def test_a_result_that_cannot_be_pickled_is_an_error_that_says_so(pool: Wo
     with pytest.raises(EnvError, match="cannot pickle"):
         await host.call("step", "unpicklable")
     assert (await host.call("step", "look"))[0] == "Done."
+
+
+@pytest.mark.timeout(30)
+async def test_a_worker_that_hangs_in_a_close_is_given_up_by_the_next_in_it() -> None:
+    pool = WorkerPool(1)
+    hangs = pool.lease(gym.make("tests/CountInProcess-v0", fault="close hangs"))
+    waits = pool.lease(gym.make("tests/CountInProcess-v0"))
+    for host in (hangs, waits):
+        await host.call("reset", seed=0)
+    for given_up in (hangs.close(), waits.call("step", "1")):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await given_up
+    with pytest.raises(EnvError, match="a call in it was given up"):
+        await waits.call("step", "1")
+    fresh = pool.lease(gym.make("tests/CountInProcess-v0"))
+    assert (await fresh.call("reset", seed=0))[0].startswith("Count to")
+    pool.close()
 
 
 async def test_what_a_world_prints_disturbs_nothing(

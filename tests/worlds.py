@@ -68,6 +68,8 @@ class Count(Env):
 
     def close(self):
         super().close()
+        if self.fault == "close hangs":
+            time.sleep(60)
         if self.fault == "close raises":
             raise RuntimeError("the world broke in close")
 
