@@ -128,8 +128,11 @@ class Env(gym.Env[Observation, str]):
 
     # ---------------------------------------------------------------- hooks: what a world writes
 
-    def begin(self, task: Task) -> Observation | Awaitable[Observation]:
-        """Set the world up for `task` and return what the agent sees first."""
+    def begin(self, task: Task) -> Observation | Reply | Awaitable[Observation | Reply]:
+        """Set the world up for `task` and return what the agent sees first.
+
+        As a `Reply` it may carry facts about the start.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define begin(task)")
 
     def respond(self, action: Action) -> Reply | Awaitable[Reply]:
@@ -194,7 +197,8 @@ class Env(gym.Env[Observation, str]):
                 `"oracle"` to put into `info` after each call.
 
         Returns:
-            The first observation and `info` with `task` and the hints asked for.
+            The first observation and `info` with `task`, `facts` about the start where the world
+            tells any, and the hints asked for.
 
         Raises:
             TaskError: No such task.
@@ -373,11 +377,14 @@ class Env(gym.Env[Observation, str]):
         first = self.begin(self.task)
         if self._coroutine_hooks and inspect.isawaitable(first):
             first = await first
+        info: dict[str, Any] = {"task": self.task}
+        if isinstance(first, Reply):
+            info = {**first.info, "task": self.task, "facts": dict(first.facts)}
+            first = first.observation if first.outcome is None else None  # type: ignore[assignment]
         if not isinstance(first, str | Mapping):
             raise self._misreturned("begin", first, "text, or a mapping with 'text' or 'image'")
         self._shown = first
         self._running = True
-        info: dict[str, Any] = {"task": self.task}
         if hints:
             await self._add_hints(info)
         return self._shown, info
@@ -422,7 +429,8 @@ class Env(gym.Env[Observation, str]):
                 info = {**extra, **info}
         elif isinstance(reply, InvalidAction):
             shown, outcome = reply.message[:LONGEST_REFUSAL], None
-            info = {"action": understood, "invalid": reply.kind, "facts": {"valid": False}}
+            facts = {**reply.facts, "valid": False}
+            info = {"action": understood, "invalid": reply.kind, "facts": facts}
         else:
             raise self._misreturned("respond", reply, "Reply(observation, ...)")
         self._shown = shown

@@ -22,9 +22,10 @@ can cross a process boundary: whatever `__init__` takes is kept in `args`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from types import TracebackType
+from typing import Any
 
 
 class AgentGymError(Exception):
@@ -55,13 +56,15 @@ class InvalidAction(AgentGymError):
     """What the model said cannot be carried out; an observation to it, never a crash.
 
     `kind` is machine-readable (``"empty"``, ``"parse"``, ``"unknown_verb"``, ``"arguments"``,
-    ``"too_long"``, ``"inadmissible"``, or a world's own); `message` is what the model reads.
+    ``"too_long"``, ``"inadmissible"``, or a world's own); `message` is what the model reads;
+    `facts` are recorded with the turn, as those of a `Reply` are.
     """
 
-    def __init__(self, kind: str, message: str) -> None:
+    def __init__(self, kind: str, message: str, facts: Mapping[str, Any] | None = None) -> None:
         super().__init__(kind, message)
         self.kind = kind
         self.message = message
+        self.facts: Mapping[str, Any] = facts or {}
 
     def __str__(self) -> str:
         return self.message

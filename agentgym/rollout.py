@@ -231,6 +231,7 @@ class _Episode:
             shown, info = await result if face.waits else result
         if isinstance(info.get("task"), Task):
             self.trajectory.task = info["task"]
+        self.trajectory.facts = info.get("facts", {})
         self.trajectory.final_observation = shown
         return cast("dict[str, Any]", info)
 

@@ -64,6 +64,7 @@ def encode(trajectory: Trajectory, save_image: SaveImage | None = None) -> bytes
         "task": _task(trajectory.task),
         "outcome": _outcome(trajectory.outcome),
         "error": trajectory.error,
+        "facts": trajectory.facts,
         "turns": turns,
         "final_observation": _observation(trajectory.final_observation, save_image),
         "branches": [_branch(span) for span in spans],
@@ -114,6 +115,7 @@ def decode(line: bytes, load_image: LoadImage | None = None) -> Trajectory:
         return Trajectory(
             key=EpisodeKey(*first["key"]),
             task=task,
+            facts=document.get("facts", {}),
             turns=[_load_turn(turn, spans, load_image) for turn in document["turns"]],
             final_observation=_load_observation(document["final_observation"], load_image),
             outcome=None if document["outcome"] is None else Outcome(**document["outcome"]),

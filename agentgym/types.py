@@ -246,6 +246,8 @@ class Trajectory:
     stop: Stop | None = None
     error: str | None = None
     """`source: what happened`, for `Stop.ERROR`."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What the world said of the start, for signals; JSON."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """`agentgym` (version), `policy`, `sampling`, `seed` (of the run), `attempt`, `started` (Unix
     seconds), `wall_s`; JSON."""

@@ -59,7 +59,9 @@ def plain(value: Any) -> Any:
 def after_reset(result: tuple[Any, dict[str, Any]]) -> Moment:
     """What `reset` showed."""
     shown, info = result
-    return {"observation": plain(shown), "task": info.get("task")}
+    return {
+        "observation": plain(shown), "task": info.get("task"), "facts": plain(info.get("facts"))
+    }  # fmt: skip
 
 
 def after_step(result: Result) -> Moment:
