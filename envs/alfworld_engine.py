@@ -55,6 +55,7 @@ class State:
         opened: Bit mask of receptacles.
         seen: Bit mask of receptacles whose contents the agent was shown.
         contents: For each receptacle its objects, in order.
+        within: For each object the bit mask of the receptacles it is in.
         where: For each object the bit mask of its locations.
         taken: For each receptacle the bit mask of objects taken from it and not put back.
         clean, hot, cool, on, sliced: Bit masks of objects.
@@ -74,6 +75,7 @@ class State:
         "sliced",
         "taken",
         "where",
+        "within",
         "won",
     )
 
@@ -82,6 +84,7 @@ class State:
     opened: int
     seen: int
     contents: list[tuple[int, ...]]
+    within: list[int]
     where: list[int]
     taken: list[int]
     clean: int
@@ -97,23 +100,10 @@ class State:
         for name in State.__slots__:
             setattr(twin, name, getattr(self, name))
         twin.contents = self.contents.copy()
+        twin.within = self.within.copy()
         twin.where = self.where.copy()
         twin.taken = self.taken.copy()
         return twin
-
-    def key(self) -> tuple[object, ...]:
-        """What is true, without history: equal exactly where the same can happen."""
-        return (
-            self.location,
-            self.held,
-            self.opened,
-            *self.contents,
-            self.clean,
-            self.hot,
-            self.cool,
-            self.on,
-            self.sliced,
-        )
 
     def __getstate__(self) -> tuple[object, ...]:
         return tuple(getattr(self, name) for name in State.__slots__)
@@ -171,6 +161,8 @@ class Board:
         self.targets = tuple(i for i, t in enumerate(things) if t.type == game.target)
         self._spot = spot
         self._number = number
+        self.within = tuple(sum(1 << number[r] for r in t.receptacles) for t in things)
+        """For each object the bit mask of the receptacles it starts in."""
         self._views: dict[tuple[object, ...], View] = {}
         self._lists: dict[tuple[int, ...], str] = {}
         looking = game.task_type == "look"
@@ -180,9 +172,13 @@ class Board:
             for i, t in enumerate(things)
             if looking and t.type == wanted and t.traits & TRAIT["toggleable"]
         )
+        self.near = {at: sum(1 << i for i in each) for at, each in self.here.items()}
+        """Bit mask of the receptacles at a location."""
         self.destinations = tuple(
             i for i, r in enumerate(receptacles) if not looking and r.type == wanted
         )
+        self.wanted = sum(1 << i for i in self.destinations)
+        self.two = game.task_type == "pick2"
         trait = {"clean": "cleanable", "heat": "heatable", "cool": "coolable"}.get(game.task_type)
         self.treatable = tuple(
             i for i in self.targets if trait is None or self.traits[i] & TRAIT[trait]
@@ -202,6 +198,7 @@ class Board:
             for receptacle in thing.receptacles:
                 contents[self._number[receptacle]].append(i)
         state.contents = [tuple(each) for each in contents]
+        state.within = list(self.within)
         state.where = [sum(1 << self._spot[at] for at in t.locations) for t in game.things]
         state.taken = [0] * len(game.receptacles)
         state.clean, state.hot, state.cool, state.on, state.sliced = (
@@ -328,32 +325,29 @@ class Board:
 
     # ---------------------------------------------------------------- the goal
 
-    def satisfies(self, state: State, thing: int) -> bool:
-        """Whether the object is as the goal wants it, wherever it is."""
+    def treated(self, state: State) -> int:
+        """Bit mask of the objects that are as the goal wants them, wherever they are."""
         kind = self.game.task_type
         if kind == "clean":
-            return bool(state.clean >> thing & 1)
+            return state.clean
         if kind == "heat":
-            return bool(state.hot >> thing & 1)
-        if kind == "cool":
-            return bool(state.cool >> thing & 1)
-        return True
+            return state.hot
+        return state.cool if kind == "cool" else -1
 
     def goal_holds(self, state: State) -> bool:
         """Whether the goal is reached."""
-        if self.game.task_type == "look":
-            if state.held not in self.targets:
-                return False
-            at_hand = [state.contents[r] for r in self.here.get(state.location, ())]
-            return any(state.on >> i & 1 and any(i in each for each in at_hand) for i in self.lamps)
-        enough = 2 if self.game.task_type == "pick2" else 1
-        for receptacle in self.destinations:
-            inside = state.contents[receptacle]
-            if (
-                inside
-                and sum(i in inside and self.satisfies(state, i) for i in self.treatable) >= enough
-            ):
-                return True
+        if self.lamps:
+            near = self.near.get(state.location, 0)
+            return state.held in self.targets and any(
+                state.on >> lamp & 1 and state.within[lamp] & near for lamp in self.lamps
+            )
+        treated, once = self.treated(state), 0
+        for thing in self.treatable:
+            if treated >> thing & 1:
+                there = state.within[thing] & self.wanted
+                if there & once or (there and not self.two):
+                    return True
+                once |= there
         return False
 
     # ---------------------------------------------------------------- texts

@@ -187,7 +187,7 @@ def read_problem(
         target=target,
         destination=destination,
         task=task,
-        start=next(iter(start.values()))[0],
+        start=next(iter(start.values())),
         receptacles=tuple(
             Receptacle(each, _bare(kind[each]), location[each], each in openable, each in opened)
             for each in sorted(kind)
