@@ -57,4 +57,9 @@ register(
     "agentgym.envs.textworld:TextWorld",
     "Text adventures by the TextWorld engine: five families of games, by level and seed",
 )
+register(
+    "agentgym/ALFWorld-v0",
+    "agentgym.envs.alfworld:ALFWorld",
+    "Household tasks in text, generated or ALFWorld's own, on a native engine",
+)
 register_plugins()

@@ -74,7 +74,7 @@ class Env(gym.Env[Observation, str]):
     execution: ClassVar[Execution] = "inline"
     """Where plain hooks run under `areset`/`astep`: `inline` (worlds of microseconds), `thread`
     (waiting on containers, HTTP), `process` (CPU-bound engines)."""
-    provides: ClassVar[frozenset[str]] = frozenset()
+    provides: frozenset[str] = frozenset()
     """Keys its facts, task data and outcome parts will hold."""
     splits: ClassVar[tuple[str, ...]] = ("train",)
     instructions: str = ""

@@ -35,7 +35,7 @@ def close(board: Board, state: State, receptacle: int, _: int) -> str:
 def take(board: Board, state: State, thing: int, receptacle: int) -> str:
     """Take an object out of a receptacle."""
     state.contents[receptacle] = tuple([i for i in state.contents[receptacle] if i != thing])
-    state.within[thing] &= ~(1 << receptacle)
+    _lies(board, state, thing, state.within[thing] & ~(1 << receptacle))
     state.taken[receptacle] |= 1 << thing
     state.where[thing] &= ~(1 << state.location)
     state.held = thing
@@ -47,7 +47,7 @@ def take(board: Board, state: State, thing: int, receptacle: int) -> str:
 def put(board: Board, state: State, thing: int, receptacle: int) -> str:
     """Put what is in hand into a receptacle."""
     state.contents[receptacle] = tuple(sorted({*state.contents[receptacle], thing}))
-    state.within[thing] |= 1 << receptacle
+    _lies(board, state, thing, state.within[thing] | 1 << receptacle)
     state.taken[receptacle] &= ~(1 << thing)
     state.where[thing] |= 1 << state.location
     state.held = -1
@@ -55,6 +55,14 @@ def put(board: Board, state: State, thing: int, receptacle: int) -> str:
     return board.dialect.put_feedback.format(
         board.object_names[thing], board.receptacle_names[receptacle]
     )
+
+
+def _lies(board: Board, state: State, thing: int, within: int) -> None:
+    state.within[thing] = within
+    if within == board.within[thing]:
+        state.moved.pop(thing, None)
+    else:
+        state.moved[thing] = within
 
 
 def clean(board: Board, state: State, thing: int, receptacle: int) -> str:

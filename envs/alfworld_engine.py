@@ -17,6 +17,7 @@ understood in either dialect, in any case, with articles and stray spaces.
 from __future__ import annotations
 
 import re
+from bisect import bisect
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -57,6 +58,7 @@ class State:
         contents: For each receptacle its objects, in order.
         within: For each object the bit mask of the receptacles it is in.
         where: For each object the bit mask of its locations.
+        moved: Like `within`, of objects that are not where they started.
         taken: For each receptacle the bit mask of objects taken from it and not put back.
         clean, hot, cool, on, sliced: Bit masks of objects.
         won: Whether the goal holds.
@@ -69,6 +71,7 @@ class State:
         "held",
         "hot",
         "location",
+        "moved",
         "on",
         "opened",
         "seen",
@@ -85,6 +88,7 @@ class State:
     seen: int
     contents: list[tuple[int, ...]]
     within: list[int]
+    moved: dict[int, int]
     where: list[int]
     taken: list[int]
     clean: int
@@ -101,6 +105,7 @@ class State:
             setattr(twin, name, getattr(self, name))
         twin.contents = self.contents.copy()
         twin.within = self.within.copy()
+        twin.moved = self.moved.copy()
         twin.where = self.where.copy()
         twin.taken = self.taken.copy()
         return twin
@@ -163,6 +168,7 @@ class Board:
         self._number = number
         self.within = tuple(sum(1 << number[r] for r in t.receptacles) for t in things)
         """For each object the bit mask of the receptacles it starts in."""
+        self._goes: dict[int, list[Action]] = {}
         self._views: dict[tuple[object, ...], View] = {}
         self._lists: dict[tuple[int, ...], str] = {}
         looking = game.task_type == "look"
@@ -199,6 +205,7 @@ class Board:
                 contents[self._number[receptacle]].append(i)
         state.contents = [tuple(each) for each in contents]
         state.within = list(self.within)
+        state.moved = {}
         state.where = [sum(1 << self._spot[at] for at in t.locations) for t in game.things]
         state.taken = [0] * len(game.receptacles)
         state.clean, state.hot, state.cool, state.on, state.sliced = (
@@ -218,40 +225,26 @@ class Board:
 
     def act(self, state: State, command: str) -> str | None:
         """Carry a command out; what is said, None if it cannot be."""
-        operation = self._find(state, command)
-        if operation is None:
+        operation = self._view(state).operations.get(command)
+        if operation is not None:
+            return operation.apply(self, state, operation.first, operation.second)
+        receptacle = self._go.get(command, -1)
+        if receptacle < 0 or not (self.relaxed or self.place[receptacle] != state.location):
             return None
-        return operation.apply(self, state, operation.first, operation.second)
+        return acts.go(self, state, receptacle, -1)
 
     def admissible(self, state: State) -> tuple[Action, ...]:
         """All that can be done, sorted."""
         return self._view(state).admissible
 
-    def understand(self, state: State, command: str) -> str | None:
-        """The admissible command that is meant, None if there is none."""
-        view = self._view(state).operations
-        going = self._go.get(command)
-        if command in view or (going is not None and self._may_go(state, going)):
+    def meant(self, state: State, command: str) -> str:
+        """The command that is meant, where the game is relaxed about how it is said."""
+        operations = self._view(state).operations
+        if command in operations or command in self._go:
             return command
-        if not self.relaxed:
-            return None
         plain = _ARTICLES.sub("", " ".join(command.lower().split()).rstrip(".!"))
         put = _PUT.fullmatch(plain)
-        if put is not None:
-            plain = self.dialect.put.format(put[1], put[2])
-        return plain if plain in view or plain in self._go else None
-
-    def _find(self, state: State, command: str) -> Operation | None:
-        operation = self._view(state).operations.get(command)
-        if operation is not None:
-            return operation
-        going = self._go.get(command)
-        if going is not None and self._may_go(state, going):
-            return Operation(acts.go, going)
-        return None
-
-    def _may_go(self, state: State, receptacle: int) -> bool:
-        return self.relaxed or self.place[receptacle] != state.location
+        return plain if put is None else self.dialect.put.format(put[1], put[2])
 
     # ---------------------------------------------------------------- what can be done
 
@@ -264,13 +257,13 @@ class Board:
         return self.object_types[thing] in self._takes[receptacle]
 
     def _view(self, state: State) -> View:
-        here = self.here.get(state.location, ())
-        at_hand = tuple([state.contents[r] for r in here])
-        opened = sum([state.opened & (1 << r) for r in here])
+        location, held, contents = state.location, state.held, state.contents
         near: tuple[int, ...] = ()
-        if state.held in self._knives:
-            near = tuple(i for i in self._sliceable if state.where[i] >> state.location & 1)
-        key = (state.location, state.held, opened, at_hand, near)
+        if held in self._knives:
+            near = tuple(i for i in self._sliceable if state.where[i] >> location & 1)
+        here = self.here.get(location, ())
+        at_hand = [contents[r] for r in here]
+        key = (location, held, state.opened & self.near.get(location, 0), near, *at_hand)
         view = self._views.get(key)
         if view is None:
             if len(self._views) >= _MOST_VIEWS:
@@ -290,10 +283,18 @@ class Board:
         for thing in near:
             command = f"slice {self.object_names[thing]} with {self.object_names[held]}"
             found[command] = Operation(acts.slice_, thing, held)
-        goes = [
-            go for i, go in enumerate(self.goes) if self.relaxed or self.place[i] != state.location
-        ]
-        return View(found, tuple(sorted([*map(Action, found), *goes])))
+        ordered = list(map(Action, sorted(found)))
+        first = bisect(ordered, "go to ")
+        return View(found, (*ordered[:first], *self._goes_from(state.location), *ordered[first:]))
+
+    def _goes_from(self, location: int) -> list[Action]:
+        """Where one can go from there, sorted."""
+        goes = self._goes.get(location)
+        if goes is None:
+            goes = self._goes[location] = sorted(
+                go for i, go in enumerate(self.goes) if self.relaxed or self.place[i] != location
+            )
+        return goes
 
     def _look_at(self, state: State, receptacle: int, found: dict[str, Operation]) -> None:
         """What can be done with one receptacle at hand."""

@@ -64,8 +64,11 @@ class Oracle:
         self._appliances = [
             i for i, kind in enumerate(kinds) if treatment and kind == treatment.appliance
         ]
-        self._fixed = sum(1 << i for i in (*board.destinations, *self._appliances))
+        self._fixed = sum(1 << i for i in {*board.destinations, *self._appliances})
         self._followed = (*board.treatable, *board.lamps)
+        self._relevant = sum(1 << i for i in self._followed)
+        self._droppables: dict[str, int] = {}
+        self._besides: dict[int, int] = {}
         self._candidates = sum(
             1 << i
             for i in range(len(kinds))
@@ -140,14 +143,18 @@ class Oracle:
         """All that the plan depends on."""
         board, held, within = self._board, state.held, state.within
         places = [within[i] for i in self._followed]
-        if held >= 0 and held not in self._followed:  # it may have to be put down anywhere
-            return (state.location, held, state.opened, *places, board.treated(state), state.on)
         matter = self._fixed
         for mask in places:
             matter |= mask
-        location = state.location if board.near.get(state.location, 0) & matter else -1
+        near, far = board.near.get(state.location, 0), -1
+        if held >= 0:
+            droppable = self._droppable(held)
+            beside = self._beside(matter | near)
+            far = self._far(state, droppable, beside)
+            matter |= droppable & beside | (1 << far if far >= 0 else 0)
+        location = state.location if near & matter else -1
         done = board.treated(state) if self._verb else state.on
-        return (location, held, state.opened & matter, *places, done)
+        return (location, held, far, state.opened & matter, *places, done & self._relevant)
 
     def _cheapest(self, state: State) -> Plan | None:
         best = _Best(self._board, state)
@@ -244,11 +251,35 @@ class Oracle:
         matter = self._fixed | board.near.get(state.location, 0)
         for thing in self._followed:
             matter |= state.within[thing]
-        places = {board.place[i] for i in _bits(matter)}
-        near = [stop for stop in stops if board.place[stop.receptacle] in places]
-        far = [stop for stop in stops if board.place[stop.receptacle] not in places]
-        far.sort(key=lambda stop: not board.reachable(state, stop.receptacle))
-        return near + far[:1]
+        beside = self._beside(matter)
+        far = self._far(state, self._droppable(state.held), beside)
+        return [s for s in stops if s.receptacle == far or beside >> s.receptacle & 1]
+
+    def _beside(self, matter: int) -> int:
+        """Bit mask of all receptacles at the places of these."""
+        mask = self._besides.get(matter)
+        if mask is None:
+            board, mask = self._board, 0
+            for i in _bits(matter):
+                mask |= board.near[board.place[i]]
+            self._besides[matter] = mask
+        return mask
+
+    def _droppable(self, thing: int) -> int:
+        """Bit mask of the receptacles that take it."""
+        kind = self._board.object_types[thing]
+        mask = self._droppables.get(kind)
+        if mask is None:
+            mask = sum(1 << i for i in range(len(self._board.place)) if self._board.takes(i, thing))
+            self._droppables[kind] = mask
+        return mask
+
+    def _far(self, state: State, droppable: int, matter: int) -> int:
+        """Of the receptacles one has no other business at, the best to put something down in."""
+        apart = droppable & ~matter
+        at_once = apart & ~(self._board.openable & ~state.opened)
+        best = at_once or apart
+        return (best & -best).bit_length() - 1
 
     def _treat(self, thing: int) -> list[Stop]:
         board = self._board

@@ -41,6 +41,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "doctor", "say what of this machine agentgym can use, and how to get the rest"
         ),
         "models": Command("models", "list or download the small language models"),
+        "data": Command("data", "list or fetch the data sets of environments"),
     }
 )
 """Every command by name; its module is in this package."""
