@@ -102,7 +102,7 @@ def _print(name: str, there: list[Any]) -> None:
     rows = [
         [
             each.split,
-            "–" if each.games is None else str(each.games),
+            ("not read yet" if each.path else "–") if each.games is None else str(each.games),
             ", ".join(f"{number} {reason}" for reason, number in each.skipped.items()) or "–",
             f"{each.size / 1e6:.1f} MB" if each.size else "–",
             each.path or "–",
