@@ -231,7 +231,9 @@ class Env(gym.Env[Observation, str]):
         except InvalidAction as error:
             reply = error
         shown, outcome, info = self._account(understood, reply)
-        if outcome is None and self.turn < self.max_turns and not self._hints:
+        if outcome is None and self.turn < self.max_turns:
+            if self._hints:
+                self._tell(info, *self._ask())
             return shown, 0.0, False, False, info
         return self._now(self._settle(shown, outcome, info))
 
@@ -459,23 +461,34 @@ class Env(gym.Env[Observation, str]):
             outcome = await outcome
         return outcome
 
+    def _ask(self) -> tuple[Any, Any]:
+        """What the world answers to the hints that `options["hints"]` asked for."""
+        return (
+            self.admissible() if "admissible" in self._hints else (),
+            self.oracle() if "oracle" in self._hints else None,
+        )
+
     async def _add_hints(self, info: dict[str, Any]) -> None:
-        """Put what `options["hints"]` asked for into `info`.
+        """Put the hints that were asked for into `info`."""
+        listed, best = self._ask()
+        if inspect.isawaitable(listed):
+            listed = await listed
+        if inspect.isawaitable(best):
+            best = await best
+        self._tell(info, listed, best)
+
+    def _tell(self, info: dict[str, Any], listed: Any, best: Any) -> None:
+        """Put hints into `info`.
 
         Where the world cannot list its admissible actions, a few are drawn from the grammar.
         """
         if "admissible" in self._hints:
-            listed = self.admissible()
-            if inspect.isawaitable(listed):
-                listed = await listed
             if listed is None:
                 generator = np.random.default_rng((self.np_random_seed & (2**63 - 1), self.turn))
                 listed = [self.grammar.sample(generator) for _ in range(8)]
-            info["admissible"] = [Action(a) for a in listed]
+            canonical = set(map(type, listed)) <= {Action}
+            info["admissible"] = list(listed) if canonical else [Action(a) for a in listed]
         if "oracle" in self._hints:
-            best = self.oracle()
-            if inspect.isawaitable(best):
-                best = await best
             info["oracle"] = None if best is None else Action(best)
 
     def _now(self, work: Coroutine[Any, Any, T]) -> T:

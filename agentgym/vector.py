@@ -83,9 +83,9 @@ class ThreadVectorEnv(VectorEnv[Observations, Sequence[str | None], npt.NDArray[
             own = {**options, **({} if tasks[i] is None else {"task": tasks[i]})}
             return self.envs[i].reset(seed=seeds[i], options=own)
 
-        infos: dict[str, Any] = {}
         chosen = [int(i) for i in np.flatnonzero(mask)]
         faults: list[Exception] = []
+        told: list[tuple[int, dict[str, Any]]] = []
         for i, result in zip(chosen, self._each(reset_one, chosen), strict=True):
             if isinstance(result, Exception):
                 faults.append(result)
@@ -93,10 +93,10 @@ class ThreadVectorEnv(VectorEnv[Observations, Sequence[str | None], npt.NDArray[
                 continue
             self._shown[i], info = result
             self._terminated[i] = self._truncated[i] = False
-            infos = self._add_info(infos, info, i)
+            told.append((i, info))
         if faults:
             raise faults[0]
-        return tuple(self._shown), infos
+        return tuple(self._shown), self._stacked(told)
 
     def step(
         self, actions: Sequence[str | None]
@@ -132,19 +132,22 @@ class ThreadVectorEnv(VectorEnv[Observations, Sequence[str | None], npt.NDArray[
                 "with options={'reset_mask': mask}"
             )
         rewards = np.zeros(self.num_envs)
-        infos: dict[str, Any] = {}
 
         def step_one(i: int) -> tuple[Any, ...]:
             return self.envs[i].step(cast("str", actions[i]))
 
         faults: list[Exception] = []
+        told: list[tuple[int, dict[str, Any]]] = []
         for i, result in zip(chosen, self._each(step_one, chosen), strict=True):
             if isinstance(result, Exception):
                 faults.append(result)
                 self._truncated[i] = True  # it can only be reset; the others are as they should be
                 continue
-            self._shown[i], rewards[i], self._terminated[i], self._truncated[i], info = result
-            infos = self._add_info(infos, info, i)
+            self._shown[i], reward, terminated, truncated, info = result
+            if reward or terminated or truncated:
+                rewards[i] = reward
+                self._terminated[i], self._truncated[i] = terminated, truncated
+            told.append((i, info))
         if faults:
             raise faults[0]
         return (
@@ -152,20 +155,24 @@ class ThreadVectorEnv(VectorEnv[Observations, Sequence[str | None], npt.NDArray[
             rewards,
             self._terminated.copy(),
             self._truncated.copy(),
-            infos,
+            self._stacked(told),
         )
 
-    def _add_info(
-        self, vector_infos: dict[str, Any], env_info: dict[str, Any], env_num: int
-    ) -> dict[str, Any]:
-        """Gymnasium types each array after the first value it meets; here they hold any value."""
-        for name, value in env_info.items():
-            if name not in vector_infos:
-                vector_infos[name] = np.full(self.num_envs, None, dtype=object)
-                vector_infos[f"_{name}"] = np.zeros(self.num_envs, dtype=np.bool_)
-            vector_infos[name][env_num] = value
-            vector_infos[f"_{name}"][env_num] = True
-        return vector_infos
+    def _stacked(self, told: list[tuple[int, dict[str, Any]]]) -> dict[str, Any]:
+        """Each environment's `info` as arrays of any values, with `_NAME` for who has one.
+
+        (Gymnasium's own `_add_info` types each array after the first value it meets.)
+        """
+        stacked: dict[str, Any] = {}
+        for name in dict.fromkeys(name for _, info in told for name in info):
+            values: list[Any] = [None] * self.num_envs
+            having = [False] * self.num_envs
+            for i, info in told:
+                if name in info:
+                    values[i], having[i] = info[name], True
+            stacked[name] = np.fromiter(values, dtype=object, count=self.num_envs)
+            stacked[f"_{name}"] = np.array(having)
+        return stacked
 
     def _each(self, function: Callable[[int], Any], chosen: list[int]) -> list[Any]:
         """What `function` gives for each, or the exception that it raised."""

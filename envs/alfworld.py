@@ -7,15 +7,15 @@ puts it where it is wanted. Winning pays 1. Commands that are not possible are a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from hashlib import blake2b
 from os import PathLike, fspath
 from typing import Any, NamedTuple
 
 from agentgym.actions import Action, Grammar
 from agentgym.env import Env
 from agentgym.envs.alfworld_engine import Board, State
+from agentgym.envs.alfworld_facts import CHEAP, FROM_ORACLE, Track, oracle_facts, state_key
 from agentgym.envs.alfworld_oracle import Oracle
 from agentgym.envs.alfworld_reference import Reference, check_reference
 from agentgym.envs.alfworld_text import DIALECTS, NOTHING_HAPPENS, VERSIONS
@@ -27,20 +27,7 @@ from agentgym.types import Outcome, Reply, Task
 PARITIES = ("strict", "relaxed")
 BACKENDS = ("native", "reference")
 GOALS = ("template", "human")
-_CHEAP = frozenset({"score", "state_key"})
-_COSTLY = frozenset({"remaining", "progress", "regret", "dead_end", "subgoals", "target_entropy"})
 _WON = Outcome(1.0, True, "won")
-_TREATED = {"clean": "cleaned", "heat": "heated", "cool": "cooled"}
-
-
-class Track(NamedTuple):
-    """What the oracle's facts need to know of the episode so far."""
-
-    start: int | None
-    """Fewest steps to a win from the start."""
-    remaining: int | None
-    """From here."""
-    subgoals: Mapping[str, int | None]
 
 
 class Saved(NamedTuple):
@@ -91,7 +78,7 @@ class ALFWorld(Env):
         RegistryError: `backend="reference"` without `alfworld`.
     """
 
-    provides = _CHEAP | _COSTLY
+    provides = CHEAP | FROM_ORACLE
     splits = ALL_SPLITS
     instructions: str = (
         "You are in a house and have a task to do there. You see what is around you, and type one "
@@ -140,7 +127,7 @@ class ALFWorld(Env):
         self._version, self._relaxed, self._human = version, parity == "relaxed", goal == "human"
         self._oracle_facts = oracle_facts and backend == "native"
         if not self._oracle_facts:
-            self.provides = _CHEAP if backend == "native" else frozenset({"score"})
+            self.provides = CHEAP if backend == "native" else frozenset({"score"})
         put = DIALECTS[version].put.format("OBJECT", "RECEPTACLE")
         self.instructions = self.instructions.format(put=put)
         self._reference = backend == "reference"
@@ -152,7 +139,7 @@ class ALFWorld(Env):
         self._oracle: Oracle | None = None
         self._state: State | None = None
         self._engine: Reference | None = None
-        self._track = Track(None, None, {})
+        self._track = Track()
         self._goal = ""
 
     # ---------------------------------------------------------------- hooks
@@ -163,27 +150,24 @@ class ALFWorld(Env):
 
     def find_task(self, task_id: str) -> Task:
         """Any game of the split."""
-        game = self._open(task_id)[0].game
-        data = {"task_type": TASK_TYPES[game.task_type], "scene": game.scene, "goal": game.task}
+        board = self._open(task_id)[0]
+        kind = TASK_TYPES[board.task_type]
+        data = {"task_type": kind, "scene": board.scene, "goal": board.task}
         return Task(task_id, self._name, self.split, data)
 
     def begin(self, task: Task) -> Reply:
         """Start the game of `task` over."""
         board, oracle = self._open(task.id)
-        self._goal = self._told(board)
+        self._goal = self._told(board, task.id)
         if self._reference:
             if self._engine is None or self._board is not board:
-                self._engine = Reference(board.game, self._version)
+                game = find_game(task.id, self.split, self._data)
+                self._engine = Reference(game, self._version)
             self._board = board
             return Reply(self._engine.start(self._goal), None, {"score": 0.0})
         self._board, self._oracle = board, oracle
         self._state = state = board.start()
         text = board.intro(state, self._goal)
-        if self._oracle_facts:
-            remaining = oracle.remaining(state)
-            self._track = Track(
-                remaining, remaining, dict.fromkeys(_subgoals(board, oracle, state))
-            )
         return Reply(text, None, self._facts(0))
 
     def respond(self, action: Action) -> Reply:
@@ -191,7 +175,7 @@ class ALFWorld(Env):
         if self._reference:
             return self._ask_reference(action)
         board, state = self._playing
-        text = board.act(state, board.meant(state, action) if self._relaxed else action)
+        text = board.act(state, board.meant(action) if self._relaxed else action)
         facts = self._facts(self.turn + 1)
         if text is None:
             raise InvalidAction("inadmissible", NOTHING_HAPPENS, facts)
@@ -231,13 +215,13 @@ class ALFWorld(Env):
     def _open(self, task_id: str) -> tuple[Board, Oracle]:
         return open_board(task_id, self.split, self._data, self._version, self._relaxed)
 
-    def _told(self, board: Board) -> str:
+    def _told(self, board: Board, task_id: str) -> str:
         """The goal, in the words asked for."""
         if not self._human:
-            return board.game.task
-        said = board.game.human_goals
+            return board.task
+        said = board.human_goals
         if not said:
-            raise ConfigError(f"goal='human': {board.game.id!r} has no goal in people's words")
+            raise ConfigError(f"goal='human': {task_id!r} has no goal in people's words")
         chosen = said[int(self.np_random.integers(len(said)))]
         return chosen.rstrip(" .") if self._relaxed else chosen
 
@@ -255,36 +239,16 @@ class ALFWorld(Env):
             raise ConfigError("no episode was started: call reset() first")
         return self._board, self._state
 
-    # ---------------------------------------------------------------- facts
-
     def _facts(self, turns: int) -> dict[str, Any]:
         """What signals may read after that many turns."""
         board, state = self._playing
-        facts: dict[str, Any] = {"score": float(state.won), "state_key": _key(state)}
         if not self._oracle_facts or self._oracle is None:
-            return facts
-        start, before, subgoals = self._track
-        remaining = self._oracle.remaining(state)
-        reached = _subgoals(board, self._oracle, state)
-        if any(reached[name] and when is None for name, when in subgoals.items()):
-            subgoals = {
-                name: turns if when is None and reached[name] else when
-                for name, when in subgoals.items()
-            }
-        self._track = Track(start, remaining, subgoals)
-        if remaining is None or before is None or start is None:
-            facts.update(remaining=None, progress=None, regret=None, dead_end=True)
-        else:
-            facts["remaining"] = remaining
-            facts["progress"] = (before > remaining) - (before < remaining)
-            facts["regret"] = turns + remaining - start
-            facts["dead_end"] = False
-        facts["subgoals"] = subgoals
-        facts["target_entropy"] = self._oracle.target_entropy(state)
+            return {"score": float(state.won), "state_key": state_key(state)}
+        facts, self._track = oracle_facts(board, self._oracle, state, self._track, turns)
         return facts
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=256)
 def open_board(
     task_id: str, split: str, data: str | None, version: str, relaxed: bool
 ) -> tuple[Board, Oracle]:
@@ -296,36 +260,3 @@ def open_board(
     """
     board = Board(find_game(task_id, split, data), version, relaxed)
     return board, Oracle(board)
-
-
-def _subgoals(board: Board, oracle: Oracle, state: State) -> dict[str, bool]:
-    """Each subgoal, and whether it is reached as things stand."""
-    kind = board.game.task_type
-    reached = {"found": oracle.found(state) > 0, "held": state.held in board.treatable}
-    if kind == "look":
-        reached["lit"] = any(state.on >> lamp & 1 for lamp in board.lamps)
-        reached["looked"] = state.won
-        return reached
-    if kind in _TREATED:
-        treated = board.treated(state)
-        reached[_TREATED[kind]] = any(treated >> thing & 1 for thing in board.treatable)
-    if kind == "pick2":
-        reached["placed_one"] = any(state.within[i] & board.wanted for i in board.treatable)
-    reached["placed"] = state.won
-    return reached
-
-
-def _key(state: State) -> str:
-    """What is true now, in 16 hexadecimal digits; equal for equal positions of a game."""
-    position = (
-        state.location,
-        state.held,
-        state.opened,
-        state.clean,
-        state.hot,
-        state.cool,
-        state.on,
-        state.sliced,
-        sorted(state.moved.items()),
-    )
-    return blake2b(repr(position).encode(), digest_size=8).hexdigest()

@@ -18,33 +18,20 @@ from __future__ import annotations
 
 import re
 from bisect import bisect
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from agentgym.actions import Action
 from agentgym.envs import alfworld_acts as acts
 from agentgym.envs import alfworld_text as text
 from agentgym.tasks.alfworld_game import TRAIT, Game, names
 
-_MOST_VIEWS = 2_000
 _ARTICLES = re.compile(r"\b(?:the|an?)\s+")
+_APPLIANCES = frozenset(treatment.appliance for treatment in acts.TREATMENTS.values())
 _PUT = re.compile(r"(?:put|move|place) (.+?) (?:in/on|into|onto|in|on|to) (.+)")
 
-
-class Operation(NamedTuple):
-    """A command, understood."""
-
-    apply: Callable[[Board, State, int, int], str]
-    first: int = -1
-    second: int = -1
-
-
-class View(NamedTuple):
-    """What can be done at one point, apart from going elsewhere."""
-
-    operations: dict[str, Operation]
-    admissible: tuple[Action, ...]
-    """Everything, sorted."""
+action = lru_cache(maxsize=16_384)(Action)
+"""An `Action` of that text; games have most of their commands in common."""
 
 
 class State:
@@ -55,6 +42,7 @@ class State:
         held: The object in hand, -1 for none.
         opened: Bit mask of receptacles.
         seen: Bit mask of receptacles whose contents the agent was shown.
+        known: Bit mask of objects the agent has held.
         contents: For each receptacle its objects, in order.
         within: For each object the bit mask of the receptacles it is in.
         where: For each object the bit mask of its locations.
@@ -70,6 +58,7 @@ class State:
         "cool",
         "held",
         "hot",
+        "known",
         "location",
         "moved",
         "on",
@@ -86,6 +75,7 @@ class State:
     held: int
     opened: int
     seen: int
+    known: int
     contents: list[tuple[int, ...]]
     within: list[int]
     moved: dict[int, int]
@@ -100,7 +90,7 @@ class State:
 
     def copy(self) -> State:
         """Another state at the same point."""
-        twin = State.__new__(State)
+        twin = State()
         for name in State.__slots__:
             setattr(twin, name, getattr(self, name))
         twin.contents = self.contents.copy()
@@ -128,92 +118,126 @@ class Board:
     """
 
     def __init__(self, game: Game, version: str = text.VERSIONS[0], relaxed: bool = False) -> None:
-        self.game = game
+        self.task_type, self.target = game.task_type, game.target
+        self.task, self.human_goals, self.scene = game.task, game.human_goals, game.scene
         self.dialect = text.DIALECTS[version]
         self.relaxed = relaxed
+        self._verbs = acts.verbs(self.dialect)
         receptacles, things = game.receptacles, game.things
         spots = {game.start, *(r.location for r in receptacles)}
         spots.update(at for thing in things for at in thing.locations)
-        self.locations = sorted(spots)
-        spot = {name: i for i, name in enumerate(self.locations)}
-        number = {r.id: i for i, r in enumerate(receptacles)}
-        called = names([*number, *(t.id for t in things), *self.locations])
-        self.receptacle_names = [called[r.id] for r in receptacles]
-        self.object_names = [called[t.id] for t in things]
+        spot = {name: i for i, name in enumerate(sorted(spots))}
+        called = names([*(r.id for r in receptacles), *(t.id for t in things), *spots])
+        self._lay_out(game, spot)
+        self._name(game, called, [called[at] for at in spot])
+        self._set_goal(game)
+        self._start = self._make_start(game, spot)
+
+    def _lay_out(self, game: Game, spot: Mapping[str, int]) -> None:
+        """Where things are, and what they are."""
+        receptacles, things = game.receptacles, game.things
         self.place = [spot[r.location] for r in receptacles]
         """Location of each receptacle."""
         self.here: dict[int, tuple[int, ...]] = {}
+        """The receptacles at each location that has any."""
         for i, at in enumerate(self.place):
             self.here[at] = (*self.here.get(at, ()), i)
-        self.openable = sum(1 << i for i, r in enumerate(receptacles) if r.openable)
+        self.near = {at: sum(1 << i for i in each) for at, each in self.here.items()}
+        """The same as bit masks."""
+        self.openable = _mask(i for i, r in enumerate(receptacles) if r.openable)
+        self.receptacle_types = [r.type for r in receptacles]
         self.traits = [t.traits for t in things]
         self.object_types = [t.type for t in things]
-        self.receptacle_types = [r.type for r in receptacles]
-        self._takes = [frozenset(game.can_contain.get(r.type, ())) for r in receptacles]
+        of_type: dict[str, int] = {}
+        for i, kind in enumerate(self.object_types):
+            of_type[kind] = of_type.get(kind, 0) | 1 << i
+        fitting = {
+            kind: sum(of_type.get(each, 0) for each in kinds)
+            for kind, kinds in game.can_contain.items()
+        }
+        self.fits = [fitting.get(kind, 0) for kind in self.receptacle_types]
+        """For each receptacle the bit mask of the objects it takes."""
+        self.would_fit = _mask(
+            i
+            for i, kind in enumerate(self.receptacle_types)
+            if game.target in game.can_contain.get(kind, ())
+        )
+        """Bit mask of the receptacles that take targets."""
+        number = {r.id: i for i, r in enumerate(receptacles)}
+        self.within = [_mask(number[r] for r in t.receptacles) for t in things]
+        """For each object the bit mask of the receptacles it starts in."""
+        self._pickupable, self._toggleable = self._having("pickupable"), self._having("toggleable")
         self._knives = {i for i, t in enumerate(things) if t.type in ("knife", "butterknife")}
-        self._sliceable = [i for i, t in enumerate(things) if t.traits & TRAIT["sliceable"]]
-        self.goes = [Action(f"go to {name}") for name in self.receptacle_names]
-        self._go = {str(go): i for i, go in enumerate(self.goes)}
-        arrivals = [called[at] for at in self.locations]
+
+    def _name(self, game: Game, called: Mapping[str, str], locations: Sequence[str]) -> None:
+        """What everything is called."""
+        self.receptacle_names = [called[r.id] for r in game.receptacles]
+        self.object_names = [called[t.id] for t in game.things]
+        self.receptacle_number = {name: i for i, name in enumerate(self.receptacle_names)}
+        self.object_number = {name: i for i, name in enumerate(self.object_names)}
+        ranked = sorted(self.receptacle_names)
+        self._goes = [action(f"go to {name}") for name in ranked]
+        self._rank = {self.receptacle_number[name]: at for at, name in enumerate(ranked)}
         self.arrive = [
-            text.ARRIVE.format(arrivals[at] if self.dialect.arrives_at_location else name)
+            text.ARRIVE.format(locations[at] if self.dialect.arrives_at_location else name)
             for at, name in zip(self.place, self.receptacle_names, strict=True)
         ]
-        inside: dict[str, list[str]] = {}
+        number = {t.id: i for i, t in enumerate(game.things)}
+        self.inside: dict[int, list[str]] = {}
+        """For each object that holds others, which."""
         for inner, outer in game.inside:
-            inside.setdefault(outer, []).append(called[inner])
-        self.inside = {i: inside.get(t.id, []) for i, t in enumerate(things)}
-        self.targets = tuple(i for i, t in enumerate(things) if t.type == game.target)
-        self._spot = spot
-        self._number = number
-        self.within = tuple(sum(1 << number[r] for r in t.receptacles) for t in things)
-        """For each object the bit mask of the receptacles it starts in."""
-        self._goes: dict[int, list[Action]] = {}
-        self._views: dict[tuple[object, ...], View] = {}
-        self._lists: dict[tuple[int, ...], str] = {}
-        looking = game.task_type == "look"
-        wanted = game.destination
+            self.inside.setdefault(number.get(outer, -1), []).append(called.get(inner, inner))
+
+    def _set_goal(self, game: Game) -> None:
+        """What is wanted, and what can satisfy it."""
+        looking = self.task_type == "look"
+        self.two = self.task_type == "pick2"
         self.lamps = tuple(
             i
-            for i, t in enumerate(things)
-            if looking and t.type == wanted and t.traits & TRAIT["toggleable"]
+            for i, kind in enumerate(self.object_types)
+            if looking and kind == game.destination and self._toggleable >> i & 1
         )
-        self.near = {at: sum(1 << i for i in each) for at, each in self.here.items()}
-        """Bit mask of the receptacles at a location."""
         self.destinations = tuple(
-            i for i, r in enumerate(receptacles) if not looking and r.type == wanted
+            i
+            for i, kind in enumerate(self.receptacle_types)
+            if not looking and kind == game.destination
         )
-        self.wanted = sum(1 << i for i in self.destinations)
-        self.two = game.task_type == "pick2"
-        trait = {"clean": "cleanable", "heat": "heatable", "cool": "coolable"}.get(game.task_type)
+        self.wanted = _mask(self.destinations)
+        self.targets = tuple(i for i, kind in enumerate(self.object_types) if kind == self.target)
+        treatment = acts.TREATMENTS.get(self.task_type)
         self.treatable = tuple(
-            i for i in self.targets if trait is None or self.traits[i] & TRAIT[trait]
+            i for i in self.targets if treatment is None or self.traits[i] & treatment.trait
         )
         """Targets that can come to be as the goal wants them."""
 
-    def start(self) -> State:
-        """The start of an episode."""
+    def _make_start(self, game: Game, spot: Mapping[str, int]) -> State:
         state = State()
-        game = self.game
-        state.location = self._spot[game.start]
+        state.location = spot[game.start]
         state.held = -1
-        state.opened = sum(1 << i for i, r in enumerate(game.receptacles) if r.opened)
-        state.seen = 0
-        contents: list[list[int]] = [[] for _ in game.receptacles]
-        for i, thing in enumerate(game.things):
-            for receptacle in thing.receptacles:
-                contents[self._number[receptacle]].append(i)
-        state.contents = [tuple(each) for each in contents]
-        state.within = list(self.within)
+        state.opened = _mask(i for i, r in enumerate(game.receptacles) if r.opened)
+        state.seen = state.known = 0
+        state.within = self.within.copy()
+        state.contents = [
+            tuple([i for i, mask in enumerate(self.within) if mask >> r & 1])
+            for r in range(len(self.place))
+        ]
         state.moved = {}
-        state.where = [sum(1 << self._spot[at] for at in t.locations) for t in game.things]
-        state.taken = [0] * len(game.receptacles)
-        state.clean, state.hot, state.cool, state.on, state.sliced = (
-            sum(1 << i for i, traits in enumerate(self.traits) if traits & TRAIT[name])
-            for name in ("isclean", "ishot", "iscool", "istoggled", "issliced")
-        )
+        state.where = [_mask(spot[at] for at in t.locations) for t in game.things]
+        state.taken = [0] * len(self.place)
+        state.clean, state.hot = self._having("isclean"), self._having("ishot")
+        state.cool, state.on = self._having("iscool"), self._having("istoggled")
+        state.sliced = self._having("issliced")
         state.won = self.goal_holds(state)
         return state
+
+    def _having(self, trait: str) -> int:
+        """Bit mask of the objects of which that is said."""
+        bit = TRAIT[trait]
+        return _mask(i for i, traits in enumerate(self.traits) if traits & bit)
+
+    def start(self) -> State:
+        """The start of an episode."""
+        return self._start.copy()
 
     def intro(self, state: State, task: str) -> str:
         """What is said first."""
@@ -224,111 +248,127 @@ class Board:
         return f"{text.WELCOME}\n\n{room}\n\n{text.TASK.format(task)}"
 
     def act(self, state: State, command: str) -> str | None:
-        """Carry a command out; what is said, None if it cannot be."""
-        operation = self._view(state).operations.get(command)
-        if operation is not None:
-            return operation.apply(self, state, operation.first, operation.second)
-        receptacle = self._go.get(command, -1)
-        if receptacle < 0 or not (self.relaxed or self.place[receptacle] != state.location):
-            return None
-        return acts.go(self, state, receptacle, -1)
+        """Carry a command out; what is said, None if it is not possible."""
+        verb, _, words = command.strip().partition(" ")
+        act = self._verbs.get(verb)
+        return None if act is None else act(self, state, words)
 
-    def admissible(self, state: State) -> tuple[Action, ...]:
-        """All that can be done, sorted."""
-        return self._view(state).admissible
-
-    def meant(self, state: State, command: str) -> str:
+    def meant(self, command: str) -> str:
         """The command that is meant, where the game is relaxed about how it is said."""
-        operations = self._view(state).operations
-        if command in operations or command in self._go:
-            return command
         plain = _ARTICLES.sub("", " ".join(command.lower().split()).rstrip(".!"))
         put = _PUT.fullmatch(plain)
         return plain if put is None else self.dialect.put.format(put[1], put[2])
 
-    # ---------------------------------------------------------------- what can be done
+    # ---------------------------------------------------------------- what is possible
 
     def reachable(self, state: State, receptacle: int) -> bool:
         """Whether one can see and reach into it: it is open, or does not close."""
         return not (self.openable & ~state.opened) >> receptacle & 1
 
-    def takes(self, receptacle: int, thing: int) -> bool:
-        """Whether the receptacle takes objects of this type."""
-        return self.object_types[thing] in self._takes[receptacle]
+    def can_take(self, state: State, thing: int, receptacle: int) -> bool:
+        """Whether the object can be taken out of the receptacle at hand."""
+        return (
+            state.held < 0
+            and state.within[thing] >> receptacle & 1 == 1
+            and self._pickupable >> thing & 1 == 1
+            and self.reachable(state, receptacle)
+        )
 
-    def _view(self, state: State) -> View:
-        location, held, contents = state.location, state.held, state.contents
-        near: tuple[int, ...] = ()
-        if held in self._knives:
-            near = tuple(i for i in self._sliceable if state.where[i] >> location & 1)
-        here = self.here.get(location, ())
-        at_hand = [contents[r] for r in here]
-        key = (location, held, state.opened & self.near.get(location, 0), near, *at_hand)
-        view = self._views.get(key)
-        if view is None:
-            if len(self._views) >= _MOST_VIEWS:
-                self._views.clear()
-            view = self._views[key] = self._look_around(state, here, near)
-        return view
+    def can_put(self, state: State, receptacle: int) -> bool:
+        """Whether what is held can be put into the receptacle at hand."""
+        return (
+            state.held >= 0
+            and self.fits[receptacle] >> state.held & 1 == 1
+            and self.reachable(state, receptacle)
+        )
 
-    def _look_around(self, state: State, here: Sequence[int], near: Sequence[int]) -> View:
+    def can_treat(self, state: State, verb: str, receptacle: int) -> bool:
+        """Whether what is held can be cleaned, heated or cooled in the receptacle at hand."""
+        treatment = acts.TREATMENTS[verb]
+        return (
+            state.held >= 0
+            and self.receptacle_types[receptacle] == treatment.appliance
+            and self.traits[state.held] & treatment.trait > 0
+        )
+
+    def can_use(self, state: State, thing: int) -> bool:
+        """Whether it is a lamp at hand."""
+        near = self.near.get(state.location, 0)
+        return self._toggleable >> thing & 1 == 1 and state.within[thing] & near > 0
+
+    def can_slice(self, state: State, thing: int) -> bool:
+        """Whether it can be sliced here with what is held."""
+        return (
+            state.held in self._knives
+            and self.traits[thing] & TRAIT["sliceable"] > 0
+            and state.where[thing] >> state.location & 1 == 1
+        )
+
+    def admissible(self, state: State) -> list[Action]:
+        """All that can be done, sorted."""
         held = state.held
-        found = {"inventory": Operation(acts.inventory), "look": Operation(acts.look)}
+        found = ["inventory", "look"]
         if self.dialect.help is not None:
-            found["help"] = Operation(acts.help_)
+            found.append("help")
+        for receptacle in self.here.get(state.location, ()):
+            self._list_at(state, receptacle, found)
         if held >= 0:
-            found[f"examine {self.object_names[held]}"] = Operation(acts.examine_object, held)
-        for receptacle in here:
-            self._look_at(state, receptacle, found)
-        for thing in near:
-            command = f"slice {self.object_names[thing]} with {self.object_names[held]}"
-            found[command] = Operation(acts.slice_, thing, held)
-        ordered = list(map(Action, sorted(found)))
-        first = bisect(ordered, "go to ")
-        return View(found, (*ordered[:first], *self._goes_from(state.location), *ordered[first:]))
+            name = self.object_names[held]
+            found.append(f"examine {name}")
+            if held in self._knives:
+                found += [
+                    f"slice {other} with {name}"
+                    for thing, other in enumerate(self.object_names)
+                    if self.can_slice(state, thing)
+                ]
+        found.sort()
+        first = bisect(found, "go to ")
+        return [
+            *map(action, found[:first]),
+            *self._goes_from(state.location),
+            *map(action, found[first:]),
+        ]
+
+    def _list_at(self, state: State, receptacle: int, found: list[str]) -> None:
+        """Add what can be done with one receptacle at hand."""
+        name, held = self.receptacle_names[receptacle], state.held
+        contents, objects = state.contents[receptacle], self.object_names
+        found.append(f"examine {name}")
+        if self.openable >> receptacle & 1:
+            found.append(f"close {name}" if state.opened >> receptacle & 1 else f"open {name}")
+        if self._toggleable:
+            lamps = [f"use {objects[i]}" for i in contents if self._toggleable >> i & 1]
+            found += [use for use in lamps if use not in found]
+        if held < 0:
+            if self.reachable(state, receptacle):
+                pickupable = self._pickupable
+                found += [f"take {objects[i]} from {name}" for i in contents if pickupable >> i & 1]
+            return
+        if self.can_put(state, receptacle):
+            found.append(self.dialect.put.format(objects[held], name))
+        if self.receptacle_types[receptacle] in _APPLIANCES:
+            found += [
+                f"{verb} {objects[held]} with {name}"
+                for verb in acts.TREATMENTS
+                if self.can_treat(state, verb, receptacle)
+            ]
 
     def _goes_from(self, location: int) -> list[Action]:
         """Where one can go from there, sorted."""
-        goes = self._goes.get(location)
-        if goes is None:
-            goes = self._goes[location] = sorted(
-                go for i, go in enumerate(self.goes) if self.relaxed or self.place[i] != location
-            )
-        return goes
-
-    def _look_at(self, state: State, receptacle: int, found: dict[str, Operation]) -> None:
-        """What can be done with one receptacle at hand."""
-        name, held = self.receptacle_names[receptacle], state.held
-        found[f"examine {name}"] = Operation(acts.examine_receptacle, receptacle)
-        if self.openable >> receptacle & 1:
-            if state.opened >> receptacle & 1:
-                found[f"close {name}"] = Operation(acts.close, receptacle)
-            else:
-                found[f"open {name}"] = Operation(acts.open_, receptacle)
-        for thing in state.contents[receptacle]:
-            if self.traits[thing] & TRAIT["toggleable"]:
-                found[f"use {self.object_names[thing]}"] = Operation(acts.use, thing)
-        if held < 0:
-            if self.reachable(state, receptacle):
-                for thing in state.contents[receptacle]:
-                    if self.traits[thing] & TRAIT["pickupable"]:
-                        command = f"take {self.object_names[thing]} from {name}"
-                        found[command] = Operation(acts.take, thing, receptacle)
-            return
-        thing_name = self.object_names[held]
-        if self.reachable(state, receptacle) and self.takes(receptacle, held):
-            found[self.dialect.put.format(thing_name, name)] = Operation(acts.put, held, receptacle)
-        kind = self.receptacle_types[receptacle]
-        for verb, treatment in acts.TREATMENTS.items():
-            if kind == treatment.appliance and self.traits[held] & treatment.trait:
-                command = f"{verb} {thing_name} with {name}"
-                found[command] = Operation(treatment.apply, held, receptacle)
+        goes, here = self._goes, self.here.get(location, ())
+        if self.relaxed or not here:
+            return goes
+        if len(here) == 1:
+            at = self._rank[here[0]]
+            return goes[:at] + goes[at + 1 :]
+        ranks = {self._rank[i] for i in here}
+        return [go for at, go in enumerate(goes) if at not in ranks]
 
     # ---------------------------------------------------------------- the goal
 
     def treated(self, state: State) -> int:
         """Bit mask of the objects that are as the goal wants them, wherever they are."""
-        kind = self.game.task_type
+        kind = self.task_type
         if kind == "clean":
             return state.clean
         if kind == "heat":
@@ -355,12 +395,7 @@ class Board:
 
     def listing(self, contents: tuple[int, ...]) -> str:
         """Objects in a sentence."""
-        told = self._lists.get(contents)
-        if told is None:
-            if len(self._lists) >= _MOST_VIEWS:
-                self._lists.clear()
-            told = self._lists[contents] = text.listed([self.object_names[i] for i in contents])
-        return told
+        return text.listed([self.object_names[i] for i in contents])
 
     def describe(self, state: State, receptacle: int) -> str:
         """What is seen of a receptacle; counts as having seen it."""
@@ -372,3 +407,10 @@ class Board:
             return text.IN.format(name, self.listing(state.contents[receptacle]))
         state.seen |= 1 << receptacle
         return text.ON.format(name, self.listing(state.contents[receptacle]))
+
+
+def _mask(bits: Iterable[int]) -> int:
+    mask = 0
+    for bit in bits:
+        mask |= 1 << bit
+    return mask

@@ -13,8 +13,9 @@ distances are remembered by that and worked out once for each such situation of 
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from agentgym.actions import Action
@@ -22,7 +23,10 @@ from agentgym.envs.alfworld_acts import TREATMENTS
 from agentgym.envs.alfworld_engine import Board, State
 from agentgym.tasks.alfworld_game import TRAIT, Game
 
-_MOST_KNOWN = 10_000
+_MOST_KNOWN = 16_384
+_known: dict[tuple[object, ...], Plan | None] = {}
+"""Plans by game and situation, of all oracles of this process: at most some 10 MB."""
+_serial = itertools.count()
 _FAR = 1_000
 
 
@@ -32,8 +36,10 @@ class Stop(NamedTuple):
     receptacle: int
     reach: bool
     """Whether it must be open."""
-    command: str
-    """What to do there; empty for merely being there."""
+    verb: str
+    """What to do there: `take`, `put`, `use`, a treatment, or nothing."""
+    thing: int
+    """With what."""
 
 
 class Plan(NamedTuple):
@@ -57,23 +63,22 @@ class Oracle:
 
     def __init__(self, board: Board) -> None:
         self._board = board
-        self._known: dict[tuple[object, ...], Plan | None] = {}
+        self._serial = next(_serial)
         kinds = board.receptacle_types
-        treatment = TREATMENTS.get(board.game.task_type)
-        self._verb = board.game.task_type if treatment else ""
+        treatment = TREATMENTS.get(board.task_type)
+        self._verb = board.task_type if treatment else ""
         self._appliances = [
-            i for i, kind in enumerate(kinds) if treatment and kind == treatment.appliance
+            i
+            for i, kind in enumerate(kinds)
+            if treatment is not None and kind == treatment.appliance
         ]
         self._fixed = sum(1 << i for i in {*board.destinations, *self._appliances})
         self._followed = (*board.treatable, *board.lamps)
         self._relevant = sum(1 << i for i in self._followed)
+        self._enough = min(1 + board.two, len(board.treatable))
         self._droppables: dict[str, int] = {}
         self._besides: dict[int, int] = {}
-        self._candidates = sum(
-            1 << i
-            for i in range(len(kinds))
-            if board.game.target in board.game.can_contain.get(kinds[i], ())
-        )
+        self._candidates = board.would_fit
         for thing in board.targets:
             self._candidates |= board.within[thing]
 
@@ -92,32 +97,34 @@ class Oracle:
             return None
         return [Action(command) for command in self._commands(state)]
 
-    def target_entropy(self, state: State) -> float:
+    def target_entropy(self, state: State, found: int) -> float:
         """Natural logarithm of the number of places left for a target not yet seen, in nats.
 
         These are the receptacles that may hold it by their type and whose contents the agent was
         not shown, each held to be as likely. 0 once all targets needed have been seen.
+
+        Args:
+            state: Where the episode is.
+            found: What `found` says of it.
         """
-        board = self._board
-        wanted = min(1 + board.two, len(board.treatable))
-        if self.found(state) >= wanted:
+        if found >= self._enough:
             return 0.0
         return math.log(max(1, (self._candidates & ~state.seen).bit_count()))
 
     def found(self, state: State) -> int:
         """How many targets the agent has seen."""
-        seen = state.seen
-        return sum(
-            thing == state.held or bool(state.within[thing] & seen)
-            for thing in self._board.treatable
-        )
+        seen, known, within, count = state.seen, state.known, state.within, 0
+        for thing in self._board.treatable:
+            if within[thing] & seen or known >> thing & 1:
+                count += 1
+        return count
 
     # ---------------------------------------------------------------- plans
 
     def _commands(self, state: State) -> Iterator[str]:
         plan, board = self._plan(state), self._board
         location, opened = state.location, state.opened
-        for receptacle, reach, command in plan.stops if plan else ():
+        for receptacle, reach, verb, thing in plan.stops if plan else ():
             name = board.receptacle_names[receptacle]
             if board.place[receptacle] != location:
                 yield f"go to {name}"
@@ -125,18 +132,25 @@ class Oracle:
             if reach and (board.openable & ~opened) >> receptacle & 1:
                 yield f"open {name}"
                 opened |= 1 << receptacle
-            if command:
-                yield command
+            if verb:
+                yield self._command(verb, board.object_names[thing], name)
+
+    def _command(self, verb: str, thing: str, receptacle: str) -> str:
+        if verb == "take":
+            return f"take {thing} from {receptacle}"
+        if verb == "put":
+            return self._board.dialect.put.format(thing, receptacle)
+        return f"use {thing}" if verb == "use" else f"{verb} {thing} with {receptacle}"
 
     def _plan(self, state: State) -> Plan | None:
         key = self._situation(state)
         try:
-            return self._known[key]
+            return _known[key]
         except KeyError:
             pass
-        if len(self._known) >= _MOST_KNOWN:
-            self._known.clear()
-        plan = self._known[key] = Plan(0, ()) if state.won else self._cheapest(state)
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        plan = _known[key] = Plan(0, ()) if state.won else self._cheapest(state)
         return plan
 
     def _situation(self, state: State) -> tuple[object, ...]:
@@ -154,7 +168,8 @@ class Oracle:
             matter |= droppable & beside | (1 << far if far >= 0 else 0)
         location = state.location if near & matter else -1
         done = board.treated(state) if self._verb else state.on
-        return (location, held, far, state.opened & matter, *places, done & self._relevant)
+        opened = state.opened & matter
+        return (self._serial, location, held, far, opened, *places, done & self._relevant)
 
     def _cheapest(self, state: State) -> Plan | None:
         best = _Best(self._board, state)
@@ -165,7 +180,7 @@ class Oracle:
     # ---------------------------------------------------------------- what is worth trying
 
     def _recipes(self, state: State) -> Iterator[Layers]:
-        kind = self._board.game.task_type
+        kind = self._board.task_type
         if kind == "look":
             yield from self._look(state)
         elif kind == "pick2":
@@ -179,7 +194,7 @@ class Oracle:
             needs = [] if treated >> thing & 1 else [self._treat(thing)]
             for taking, left in self._take(state, thing):
                 # It may still lie in a second receptacle, and that be the right one.
-                puts = [] if left & board.wanted else [self._put(thing, board.destinations)]
+                puts = [] if left & board.wanted else [self._put(thing, board.wanted)]
                 yield [*taking, *needs, *puts]
 
     def _two(self, state: State) -> Iterator[Layers]:
@@ -188,7 +203,7 @@ class Oracle:
             out = [i for i in board.treatable if not state.within[i] >> destination & 1]
             missing = 2 - (len(board.treatable) - len(out))
             for first in out:
-                put = self._put(first, [destination])
+                put = self._put(first, 1 << destination)
                 for taking, _ in self._take(state, first):
                     if missing <= 1:
                         yield [*taking, put]
@@ -196,21 +211,21 @@ class Oracle:
                     for second in out:
                         if second not in (first, state.held):
                             for then in self._sources(state, second):
-                                yield [*taking, put, then, self._put(second, [destination])]
+                                yield [*taking, put, then, self._put(second, 1 << destination)]
 
     def _look(self, state: State) -> Iterator[Layers]:
         board = self._board
         for lamp in board.lamps:
-            use = "" if state.on >> lamp & 1 else f"use {board.object_names[lamp]}"
+            use = "" if state.on >> lamp & 1 else "use"
             places = _bits(state.within[lamp])
             for thing in board.treatable:
                 for taking, _ in self._take(state, thing):
                     if lamp == state.held:  # it will be where it is put down
                         for down in taking[0]:
-                            at = Stop(down.receptacle, False, use)
+                            at = Stop(down.receptacle, False, use, lamp)
                             yield [[down], *taking[1:], [at]]
                     else:
-                        yield [*taking, [Stop(at, False, use) for at in places]]
+                        yield [*taking, [Stop(at, False, use, lamp) for at in places]]
 
     # ---------------------------------------------------------------- stops
 
@@ -228,32 +243,23 @@ class Oracle:
         board = self._board
         if not board.traits[thing] & TRAIT["pickupable"]:
             return []
-        name = board.object_names[thing]
-        return [
-            [Stop(i, True, f"take {name} from {board.receptacle_names[i]}")]
-            for i in _bits(state.within[thing])
-        ]
+        return [[Stop(i, True, "take", thing)] for i in _bits(state.within[thing])]
 
-    def _put(self, thing: int, receptacles: Iterable[int]) -> list[Stop]:
-        board, name = self._board, self._board.object_names[thing]
-        return [
-            Stop(i, True, board.dialect.put.format(name, board.receptacle_names[i]))
-            for i in receptacles
-            if board.takes(i, thing)
-        ]
+    def _put(self, thing: int, receptacles: int) -> list[Stop]:
+        """Stops to put a thing down, at those of the receptacles (a bit mask) that take it."""
+        return [Stop(i, True, "put", thing) for i in _bits(receptacles & self._droppable(thing))]
 
     def _put_down(self, state: State) -> list[Stop]:
         """Where to be rid of what is held: where one is or must go anyway, else anywhere."""
-        board = self._board
-        stops = self._put(state.held, range(len(board.place)))
-        if state.held in board.lamps:
-            return stops
+        board, held = self._board, state.held
+        if held in board.lamps:
+            return self._put(held, -1)
         matter = self._fixed | board.near.get(state.location, 0)
         for thing in self._followed:
             matter |= state.within[thing]
         beside = self._beside(matter)
-        far = self._far(state, self._droppable(state.held), beside)
-        return [s for s in stops if s.receptacle == far or beside >> s.receptacle & 1]
+        far = self._far(state, self._droppable(held), beside)
+        return self._put(held, beside | (1 << far if far >= 0 else 0))
 
     def _beside(self, matter: int) -> int:
         """Bit mask of all receptacles at the places of these."""
@@ -270,7 +276,9 @@ class Oracle:
         kind = self._board.object_types[thing]
         mask = self._droppables.get(kind)
         if mask is None:
-            mask = sum(1 << i for i in range(len(self._board.place)) if self._board.takes(i, thing))
+            mask = sum(
+                1 << i for i in range(len(self._board.place)) if self._board.fits[i] >> thing & 1
+            )
             self._droppables[kind] = mask
         return mask
 
@@ -282,11 +290,9 @@ class Oracle:
         return (best & -best).bit_length() - 1
 
     def _treat(self, thing: int) -> list[Stop]:
-        board = self._board
-        if not board.traits[thing] & TREATMENTS[self._verb].trait:
+        if not self._board.traits[thing] & TREATMENTS[self._verb].trait:
             return []
-        command = f"{self._verb} {board.object_names[thing]} with "
-        return [Stop(i, False, command + board.receptacle_names[i]) for i in self._appliances]
+        return [Stop(i, False, self._verb, thing) for i in self._appliances]
 
 
 class _Best:
@@ -304,10 +310,10 @@ class _Best:
 
     def try_all(self, layers: Layers) -> None:
         """Try every sequence that takes one stop of each layer."""
-        if all(layers):
+        if layers and all(layers):
             least = [0] * (len(layers) + 1)  # what the layers from here on cost at the very least
             for i in reversed(range(len(layers))):
-                least[i] = least[i + 1] + bool(layers[i][0].command)
+                least[i] = least[i + 1] + bool(layers[i][0].verb)
             self._extend(layers, least, (), self._state.location, self._state.opened, 0)
 
     def _extend(
@@ -320,16 +326,16 @@ class _Best:
         cost: int,
     ) -> None:
         depth = len(chosen)
-        if depth == len(layers):
-            if cost < self._cost:
-                self._cost, self._stops = cost, chosen
-            return
         for stop in layers[depth]:
-            receptacle, reach, command = stop
+            receptacle, reach, verb, _ = stop
             place = self._place[receptacle]
             opens = reach and (self._openable & ~opened) >> receptacle & 1
-            total = cost + (place != location) + opens + bool(command)
-            if total + least[depth + 1] < self._cost:
+            total = cost + (place != location) + opens + bool(verb)
+            if total + least[depth + 1] >= self._cost:
+                continue
+            if depth + 1 == len(layers):
+                self._cost, self._stops = total, (*chosen, stop)
+            else:
                 now_open = opened | 1 << receptacle if opens else opened
                 self._extend(layers, least, (*chosen, stop), place, now_open, total)
 
