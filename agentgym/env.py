@@ -148,7 +148,10 @@ class Env(gym.Env[Observation, str]):
         return Outcome(0.0, False, "limit")
 
     def admissible(self) -> Sequence[str] | Awaitable[Sequence[str] | None] | None:
-        """Canonical actions possible now, or None where the world cannot list them."""
+        """Canonical actions possible now, or None where the world cannot list them.
+
+        A list of `Action` is handed on as it is, anything else made one.
+        """
         return None
 
     def oracle(self) -> str | Awaitable[str | None] | None:
@@ -486,8 +489,8 @@ class Env(gym.Env[Observation, str]):
             if listed is None:
                 generator = np.random.default_rng((self.np_random_seed & (2**63 - 1), self.turn))
                 listed = [self.grammar.sample(generator) for _ in range(8)]
-            canonical = set(map(type, listed)) <= {Action}
-            info["admissible"] = list(listed) if canonical else [Action(a) for a in listed]
+            canonical = isinstance(listed, list) and listed and type(listed[0]) is Action
+            info["admissible"] = listed if canonical else [Action(a) for a in listed]
         if "oracle" in self._hints:
             info["oracle"] = None if best is None else Action(best)
 

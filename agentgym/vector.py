@@ -22,6 +22,7 @@ from agentgym.types import Observation
 
 Observations = tuple[Observation, ...]
 MAX_THREADS = 32
+_MISSING = object()
 
 
 class ThreadVectorEnv(VectorEnv[Observations, Sequence[str | None], npt.NDArray[Any]]):
@@ -125,7 +126,7 @@ class ThreadVectorEnv(VectorEnv[Observations, Sequence[str | None], npt.NDArray[
             )
         ended = self._terminated | self._truncated
         chosen = [i for i, action in enumerate(actions) if action is not None]
-        late = [i for i in chosen if ended[i]]
+        late = [i for i in chosen if ended[i]] if ended.any() else []
         if late:
             raise ResetNeeded(
                 f"the episodes of environments {late} have ended: give them None, or reset them "
@@ -163,14 +164,21 @@ class ThreadVectorEnv(VectorEnv[Observations, Sequence[str | None], npt.NDArray[
 
         (Gymnasium's own `_add_info` types each array after the first value it meets.)
         """
+        columns: dict[str, list[Any]] = {}
+        for i, info in told:
+            for name, value in info.items():
+                if name not in columns:
+                    columns[name] = [_MISSING] * self.num_envs
+                columns[name][i] = value
         stacked: dict[str, Any] = {}
-        for name in dict.fromkeys(name for _, info in told for name in info):
-            values: list[Any] = [None] * self.num_envs
-            having = [False] * self.num_envs
-            for i, info in told:
-                if name in info:
-                    values[i], having[i] = info[name], True
-            stacked[name] = np.fromiter(values, dtype=object, count=self.num_envs)
+        for name, values in columns.items():
+            having = [value is not _MISSING for value in values]
+            told_by_all = all(having)
+            stacked[name] = np.fromiter(
+                values if told_by_all else (None if v is _MISSING else v for v in values),
+                dtype=object,
+                count=self.num_envs,
+            )
             stacked[f"_{name}"] = np.array(having)
         return stacked
 

@@ -75,7 +75,7 @@ def _take(board: Board, state: State, words: str) -> str | None:
     state.where[thing] &= ~(1 << state.location)
     state.held = thing
     state.known |= 1 << thing
-    if board.lamps:
+    if state.won or board.lamps:
         state.won = board.goal_holds(state)
     return text.TAKE.format(name, receptacle_name)
 

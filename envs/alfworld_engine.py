@@ -177,7 +177,11 @@ class Board:
         self.object_number = {name: i for i, name in enumerate(self.object_names)}
         ranked = sorted(self.receptacle_names)
         self._goes = [action(f"go to {name}") for name in ranked]
-        self._rank = {self.receptacle_number[name]: at for at, name in enumerate(ranked)}
+        self._passed_over: dict[int, list[int]] = {}
+        """For each location the places in that list of what is there, the last one first."""
+        for at in reversed(range(len(ranked))):
+            location = self.place[self.receptacle_number[ranked[at]]]
+            self._passed_over.setdefault(location, []).append(at)
         self.arrive = [
             text.ARRIVE.format(locations[at] if self.dialect.arrives_at_location else name)
             for at, name in zip(self.place, self.receptacle_names, strict=True)
@@ -323,11 +327,10 @@ class Board:
                 ]
         found.sort()
         first = bisect(found, "go to ")
-        return [
-            *map(action, found[:first]),
-            *self._goes_from(state.location),
-            *map(action, found[first:]),
-        ]
+        listed = self._goes_from(state.location)
+        listed[:0] = map(action, found[:first])
+        listed.extend(map(action, found[first:]))
+        return listed
 
     def _list_at(self, state: State, receptacle: int, found: list[str]) -> None:
         """Add what can be done with one receptacle at hand."""
@@ -355,14 +358,11 @@ class Board:
 
     def _goes_from(self, location: int) -> list[Action]:
         """Where one can go from there, sorted."""
-        goes, here = self._goes, self.here.get(location, ())
-        if self.relaxed or not here:
-            return goes
-        if len(here) == 1:
-            at = self._rank[here[0]]
-            return goes[:at] + goes[at + 1 :]
-        ranks = {self._rank[i] for i in here}
-        return [go for at, go in enumerate(goes) if at not in ranks]
+        goes = self._goes.copy()
+        if not self.relaxed:
+            for at in self._passed_over.get(location, ()):
+                del goes[at]
+        return goes
 
     # ---------------------------------------------------------------- the goal
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from agentgym.envs.alfworld_engine import Board, State
@@ -31,19 +30,14 @@ class Track(NamedTuple):
 
 
 def state_key(state: State) -> str:
-    """What is true now, in 16 hexadecimal digits; equal for equal positions of a game."""
-    position = (
-        state.location,
-        state.held,
-        state.opened,
-        state.clean,
-        state.hot,
-        state.cool,
-        state.on,
-        state.sliced,
-        sorted(state.moved.items()),
+    """What is true now, written out; equal exactly for equal positions of a game."""
+    key = (
+        f"{state.location}.{state.held}.{state.opened:x}.{state.clean:x}.{state.hot:x}."
+        f"{state.cool:x}.{state.on:x}.{state.sliced:x}"
     )
-    return blake2b(repr(position).encode(), digest_size=8).hexdigest()
+    if state.moved:
+        key += "".join([f".{thing}@{mask:x}" for thing, mask in sorted(state.moved.items())])
+    return key
 
 
 def oracle_facts(

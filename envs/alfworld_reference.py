@@ -43,21 +43,18 @@ class Reference:
         game: What to play.
         version: Dialect, of `alfworld_text.VERSIONS`.
         problem: Its PDDL, where that is at hand; made of `game` otherwise.
-        plan: Also ask Fast Downward, in every state, for the commands to a win.
     """
 
-    def __init__(
-        self, game: Game, version: str, *, problem: str | None = None, plan: bool = False
-    ) -> None:
+    def __init__(self, game: Game, version: str, *, problem: str | None = None) -> None:
         check_reference()
         logging.getLogger("tatsu").setLevel(logging.WARNING)
         import textworld
         from alfworld.agents.environment.alfred_tw_env import AlfredDemangler
         from textworld.envs.pddl import PddlEnv
 
-        infos = textworld.EnvInfos(won=True, admissible_commands=True, policy_commands=plan)
+        infos = textworld.EnvInfos(won=True, admissible_commands=True)
         self._engine: Any = AlfredDemangler(PddlEnv(infos))
-        self._data = {**_rules(version), "pddl_problem": problem or write_problem(game)}
+        self._data = {**rules(version), "pddl_problem": problem or write_problem(game)}
         self._loaded = False
         self._state: Mapping[str, Any] = {}
 
@@ -86,14 +83,15 @@ class Reference:
         """Whether the goal holds."""
         return bool(self._state["won"])
 
-    @property
     def plan(self) -> list[str]:
-        """Fast Downward's commands to a win."""
-        return list(self._state["policy_commands"])
+        """Fast Downward's commands to a win from here; none if it finds none."""
+        engine = self._engine.unwrapped
+        return list(engine._pddl_state.replan(engine._entity_infos))
 
 
 @lru_cache
-def _rules(version: str) -> dict[str, str]:
+def rules(version: str) -> dict[str, str]:
+    """ALFWorld's domain and grammar, as a game file of that version holds them."""
     import alfworld
 
     folder = Path(alfworld.__file__).parent / "data"

@@ -1,0 +1,227 @@
+"""`agentgym/TextWorld-v0` against `textworld.gym`, on the same games and the same commands.
+
+The reference is asked for everything it can tell (`INFOS`), since what it tells is what ours does:
+admissible commands, the way to win, progress, facts. Ours is made by `gymnasium.make`, with the
+hint `admissible` and facts of the oracle on. All times are CPU time of this process; both sides
+have imported what they need and have loaded another game before.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import random
+import shutil
+import statistics
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+from _measure import Figure
+
+import agentgym  # noqa: F401 - registers the environment
+
+GAMES = {
+    "coin": "coin:level=10:seed=1",
+    "treasure": "treasure:level=10:seed=1",
+    "simple": "simple:level=1:seed=1",
+    "cooking": "cooking:level=8:seed=1",
+    "custom": "custom:level=5:seed=1",
+}
+"""Ten rooms; five rooms and two things; the house, dense; three things to fetch, cut and cook in
+six rooms with few hands; six rooms, twelve things and a quest of five."""
+EPISODES = 24
+EPSILON = 0.3
+"""How often a random admissible command is played in place of the oracle's."""
+LIMIT = 50
+"""Turns of an episode."""
+WORLDS = 1000
+INFOS = (
+    *("admissible_commands", "policy_commands", "intermediate_reward", "facts", "description"),
+    *("inventory", "score", "won", "lost"),
+)
+
+
+class _Ours(NamedTuple):
+    """CPU seconds, and what was played."""
+
+    episodes: list[list[str]]
+    first: float
+    """All episodes, nothing known at the start."""
+    misses: list[float]
+    """Steps the interpreter was asked."""
+    again: float
+    """All steps, played again; resets left out."""
+
+
+def figures(quick: bool) -> dict[str, Figure]:
+    """Speed by family and over all, and memory."""
+    found: dict[str, Figure] = {}
+    ratios: dict[str, list[float]] = {"memo": [], "new": [], "first": []}
+    with _cache() as folder:
+        _warm_up(folder)
+        for family, task in GAMES.items():
+            ours = _play(folder, task, 8 if quick else EPISODES)
+            steps = sum(map(len, ours.episodes))
+            reference, reference_steps = _reference(folder, task, ours.episodes)
+            rates = {
+                "memo": steps / ours.again,
+                "new": len(ours.misses) / sum(ours.misses),
+                "first": steps / ours.first,
+            }
+            found[f"textworld.gym, {family}"] = _rate(reference_steps)
+            for kind, rate in rates.items():
+                found[f"{_SAID[kind]}, {family}"] = _rate(rate)
+                ratios[kind].append(rate / (reference if kind == "first" else reference_steps))
+            found[f"share of steps from the memo, {family}"] = Figure(
+                100 * (1 - len(ours.misses) / steps), "%", lower_is_better=False
+            )
+        found["bytes per world"] = Figure(_bytes_per_world(GAMES["cooking"], quick), "kB", 50.0)
+    for kind, bound in (("memo", 100.0), ("new", 3.0), ("first", 10.0)):
+        found[f"{_SAID[kind]} / textworld.gym"] = Figure(
+            statistics.geometric_mean(ratios[kind]), "x", bound, lower_is_better=False
+        )
+    return found
+
+
+_SAID = {
+    "memo": "a step from the memo",
+    "new": "a step not in the memo",
+    "first": "the first episodes of a game",
+}
+
+
+def _rate(steps: float) -> Figure:
+    return Figure(steps, "steps/s", lower_is_better=False)
+
+
+@contextmanager
+def _cache() -> Iterator[Path]:
+    """A cache of our own, so that nothing is known of any game."""
+    kept = os.environ.get("AGENTGYM_CACHE")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["AGENTGYM_CACHE"] = folder
+        try:
+            yield Path(folder)
+        finally:
+            os.environ.pop("AGENTGYM_CACHE")
+            if kept is not None:
+                os.environ["AGENTGYM_CACHE"] = kept
+
+
+def _warm_up(folder: Path) -> None:
+    """Import everything, and let TextWorld's parser see a game."""
+    task = "custom:level=1:seed=9"
+    episodes = _play(folder, task, 1).episodes
+    _reference(folder, task, episodes)
+
+
+def _play(folder: Path, task: str, episodes: int) -> _Ours:
+    """Play a game that was made but never loaded; then play the same again."""
+    from agentgym.tasks.textworld_games import cache_folder, load_game
+
+    load_game(task)
+    for known in cache_folder().glob("grounded-*"):
+        shutil.rmtree(known)
+    rng = random.Random(0)
+    played: list[list[str]] = []
+    misses: list[float] = []
+    env: Any = gym.make("agentgym/TextWorld-v0", max_turns=LIMIT)
+    options = {"task": task, "hints": ["admissible"]}
+    clock = time.process_time
+    gc.collect()
+    begun = clock()
+    for seed in range(episodes):
+        _, info = env.reset(seed=seed, options=options)
+        commands: list[str] = []
+        over = False
+        while not over:
+            best = env.oracle()
+            random_one = best is None or rng.random() < EPSILON
+            command = rng.choice(info["admissible"]) if random_one else best
+            known = command in env._at_work.node.edges
+            started = clock()
+            _, _, terminated, truncated, info = env.step(command)
+            if not known:
+                misses.append(clock() - started)
+            commands.append(str(command))
+            over = terminated or truncated
+        played.append(commands)
+    first = clock() - begun
+    again = 0.0
+    for seed, commands in enumerate(played):
+        env.reset(seed=seed, options=options)
+        step = env.step
+        started = clock()
+        for command in commands:
+            step(command)
+        again += clock() - started
+    env.close()
+    return _Ours(played, first, misses, again)
+
+
+def _reference(folder: Path, task: str, episodes: list[list[str]]) -> tuple[float, float]:
+    """Steps a second of `textworld.gym`: with loading and resets, and without."""
+    import textworld
+    import textworld.gym
+
+    from agentgym.tasks.textworld_games import load_game
+
+    game = load_game(task)
+    path = folder / "game.z8"
+    path.write_bytes(game.rom)
+    path.with_suffix(".json").write_text(json.dumps(game.description))
+    infos = textworld.EnvInfos(**dict.fromkeys(INFOS, True))
+    clock = time.process_time
+    gc.collect()
+    begun = clock()
+    env = textworld.gym.make(
+        textworld.gym.register_game(str(path), infos, max_episode_steps=LIMIT + 1)
+    )
+    stepping = 0.0
+    for commands in episodes:
+        env.reset()
+        started = clock()
+        for command in commands:
+            env.step(command)
+        stepping += clock() - started
+    total = clock() - begun
+    env.close()
+    steps = sum(map(len, episodes))
+    return steps / total, steps / stepping
+
+
+def _bytes_per_world(task: str, quick: bool) -> float:
+    """Kilobytes a world takes beside the game itself: 20 turns in, each its own way."""
+    count = WORLDS // 10 if quick else WORLDS
+    first: Any = gym.make("agentgym/TextWorld-v0", max_turns=LIMIT)
+    first.reset(seed=0, options={"task": task})
+    _wander(first, random.Random(0))
+    gc.collect()
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    worlds: list[Any] = []
+    for seed in range(count):
+        env: Any = gym.make("agentgym/TextWorld-v0", max_turns=LIMIT)
+        env.reset(seed=seed, options={"task": task})
+        _wander(env, random.Random(seed))
+        worlds.append(env)
+    gc.collect()
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    for env in (first, *worlds):
+        env.close()
+    return (after - before) / count / 1000
+
+
+def _wander(env: Any, rng: random.Random) -> None:
+    for _ in range(20):
+        *_, terminated, truncated, _ = env.step(rng.choice(env.admissible()))
+        if terminated or truncated:
+            return
