@@ -35,9 +35,11 @@ class Probe:
 EXTRAS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "textworld": ("textworld", "textworld"),
+        "alfworld": ("alfworld", "alfworld"),
         "llamacpp": ("xllamacpp", "xllamacpp"),
         "vllm": ("vllm", "vllm"),
         "image": ("PIL", "pillow"),
+        "parquet": ("pyarrow", "pyarrow"),
     }
 )
 """Each optional extra: the module it brings, and the distribution that module comes in."""

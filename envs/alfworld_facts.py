@@ -75,7 +75,7 @@ def oracle_facts(
         facts["progress"] = (before > remaining) - (before < remaining)
         facts["regret"] = turns + remaining - start
         facts["dead_end"] = False
-    facts["subgoals"] = subgoals
+    facts["subgoals"] = {**subgoals}  # users keep it
     facts["target_entropy"] = oracle.target_entropy(state, found)
     return facts, Track(start, remaining, key, subgoals)
 

@@ -10,7 +10,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
-EXTRAS=dev,textworld,llamacpp,image
+EXTRAS=dev,textworld,alfworld,llamacpp,image,parquet
 VENV=.venv
 STAMP=$VENV/.setup-stamp
 
@@ -83,10 +83,12 @@ environment_will_do() {
 
 unmet="" # what the system lacks and could not be given
 
-# What compiling jericho (under TextWorld) takes, git, and a Python that can make an environment.
+# What compiling jericho (under TextWorld) and Fast Downward (under ALFWorld's own engine) takes, git,
+# and a Python that can make an environment.
 set_up_system() {
   local missing=() python
   printf '#include <stdio.h>\n' | cc -E -x c - >/dev/null 2>&1 || missing+=(gcc libc6-dev)
+  printf '#include <vector>\n' | c++ -E -x c++ - >/dev/null 2>&1 || missing+=(g++)
   command -v make >/dev/null || missing+=(make)
   command -v git >/dev/null || missing+=(git)
   if environment_will_do; then

@@ -8,7 +8,10 @@ import pytest
 from agentgym import registry
 from agentgym.testing import conform
 
-ARGUMENTS = {"agentgym/TextWorld-v0": [{}, {"family": "cooking", "level": 1}]}
+ARGUMENTS = {
+    "agentgym/ALFWorld-v0": [{}, {"split": "generated_unseen", "size": "small", "version": "2.1.1"}],
+    "agentgym/TextWorld-v0": [{}, {"family": "cooking", "level": 1}],
+}
 """More than the defaults, where an environment has kinds."""
 
 CASES = [
