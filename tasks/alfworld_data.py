@@ -246,17 +246,21 @@ def _build(source: Source, place: Path, progress: Progress | None) -> Pack:
 
 
 def _take_in(source: Source, told: Progress) -> tuple[list[Row], Mapping[str, int], list[str]]:
+    from agentgym.envs.alfworld_oracle import solvable  # which is made of what is in here
+
     rows, skipped, damaged = [], Counter[str](), []
     doing, total = f"reading ALFWorld {source.split}", source.total()
     told(doing, 0, total)
     for done, found in enumerate(source.read(), 1):
         told(doing, done, total)
-        if isinstance(found, Game):
+        if isinstance(found, Game) and solvable(found):
             rows.append(to_row(found))
-            continue
-        skipped[found.reason] += 1
-        if found.detail:
-            damaged.append(found.detail)
+        elif isinstance(found, Game):
+            skipped["unsolvable"] += 1
+        else:
+            skipped[found.reason] += 1
+            if found.detail:
+                damaged.append(found.detail)
     return rows, dict(sorted(skipped.items())), damaged
 
 

@@ -19,6 +19,7 @@ import time
 import zipfile
 from collections import Counter
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -59,10 +60,10 @@ def cache(tmp_path, monkeypatch):
 
 
 def make_game(number, task_type="pick", split="valid_seen"):
-    """A room with a mug, a lamp and a shelf: as much as a problem needs."""
+    """A room with two mugs, a lamp, a shelf and appliances: as much as every task needs."""
     destination = "desklamp" if task_type == "look" else "shelf"
     task = f"{TASK_TYPES[task_type].split('_')[0]} some mug"
-    place = [f"loc_bar_{i}_bar_{number}" for i in range(3)]
+    place = [f"loc_bar_{i}_bar_{number}" for i in range(6)]
     desk, shelf = f"desk_bar__plus_0{number}", f"shelf_bar__plus_0{number}"
     thing_traits = sum(TRAIT[each] for each in ("pickupable", "cleanable", "heatable", "coolable"))
     return Game(
@@ -74,11 +75,15 @@ def make_game(number, task_type="pick", split="valid_seen"):
         start=place[0],
         receptacles=(
             Receptacle(desk, "desk", place[1]),
+            Receptacle(f"fridge_bar_{number}", "fridge", place[3], openable=True),
+            Receptacle(f"microwave_bar_{number}", "microwave", place[4], openable=True),
             Receptacle(shelf, "shelf", place[2], openable=True),
+            Receptacle(f"sink_bar_{number}_bar_sinkbasin", "sinkbasin", place[5]),
         ),
         things=(
             Thing(f"desklamp_bar_{number}", "desklamp", (place[1],), (desk,), TRAIT["toggleable"]),
             Thing(f"mug_bar_{number}", "mug", (place[1],), (desk,), thing_traits),
+            Thing(f"mug_bar_{number}_bar_2", "mug", (place[1],), (desk,), thing_traits),
         ),
         can_contain={"desk": ("desklamp", "mug"), "shelf": ("mug",)},
         human_goals=(f"Put mug {number} away.", "Tidy up: \u201cmug\u201d"),
@@ -339,6 +344,18 @@ def test_what_alfworld_leaves_out_is_left_out_counted_and_said_once(tmp_path, ca
     warned = [record.getMessage() for record in caplog.records]
     assert len(warned) == 1
     assert warned[0].startswith("alfworld valid_seen: 6 games; skipped 1 movable, 1 not known to")
+
+
+def test_a_game_that_says_it_is_solvable_and_is_not_is_left_out_too(tmp_path):
+    games = make_games()
+    nowhere = replace(games[0], can_contain={}, task_type="pick", destination="shelf")
+    lay_out(tmp_path, games[1:])
+    put(tmp_path, "valid_seen", "no/way", trajectory_of(nowhere), file_of(nowhere))
+
+    pack = open_pack("valid_seen", tmp_path)
+
+    assert read_all(pack) == same(games[1:])
+    assert pack.skipped == {"unsolvable": 1}
 
 
 def test_a_folder_named_movable_around_it_all_changes_nothing(tmp_path):
