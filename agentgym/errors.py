@@ -48,6 +48,10 @@ class StoreError(AgentGymError, OSError):
     """A run folder cannot be read, locked or written."""
 
 
+class RewardError(AgentGymError, ValueError):
+    """A reward cannot be computed: says of which part, and what it lacks."""
+
+
 class ResetNeeded(AgentGymError, RuntimeError):
     """`step()` was called before `reset()`, or after the episode ended."""
 

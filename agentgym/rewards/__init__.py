@@ -1,0 +1,34 @@
+"""Rewards: signals and outcomes, combined in one expression that is recorded with its numbers.
+
+from agentgym.rewards import bind, parse
+
+reward = parse("outcome + 0.2 * format.mean().when(outcome >= 0.5)")
+scored = bind(reward, env).score(trajectories)
+"""
+
+from agentgym.rewards import facts as facts
+from agentgym.rewards.batch import Batch, PerTurn
+from agentgym.rewards.bound import Bound, Scored, bind
+from agentgym.rewards.expression import Number, OutcomeScore, Reward, Signal, Stage
+from agentgym.rewards.text import PRESETS, SIGNALS, parse, register
+
+outcome = OutcomeScore()
+"""What the environment verified, paid at the last turn."""
+
+__all__ = [
+    "PRESETS",
+    "SIGNALS",
+    "Batch",
+    "Bound",
+    "Number",
+    "OutcomeScore",
+    "PerTurn",
+    "Reward",
+    "Scored",
+    "Signal",
+    "Stage",
+    "bind",
+    "outcome",
+    "parse",
+    "register",
+]

@@ -1,0 +1,138 @@
+"""Rewards at work: bound to what an environment provides, computed on trajectories."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from agentgym.errors import RewardError
+from agentgym.rewards.batch import Batch, Bools, Floats
+from agentgym.rewards.expression import Reward, Signal, Stage, Sum
+from agentgym.types import EpisodeKey, Trajectory
+
+if TYPE_CHECKING:
+    from agentgym.rewards.scorer import Scorer
+
+SOURCES = frozenset({"valid"})
+"""Facts that every environment of this library records."""
+
+
+class Scored(NamedTuple):
+    """What a reward pays for one trajectory."""
+
+    key: EpisodeKey
+    per_turn: Floats
+    """float64[T]: the sum of the parts."""
+    parts: Mapping[str, Floats]
+    """float64[T] each, by the text of the part; 0 where a part has no value."""
+    available: Mapping[str, Bools]
+    """bool[T] each: where a part has one."""
+    outcome: float | None
+    """As the environment verified it; None for an episode that is not scored."""
+
+    @property
+    def total(self) -> float:
+        """What the whole trajectory is paid."""
+        return float(self.per_turn.sum())
+
+
+class Bound:
+    """A reward and what it needs.
+
+    Args:
+        reward: The expression; what is immediate in it, and not reduced, is reduced to its mean.
+        scorer: For signals that ask a model.
+    """
+
+    def __init__(self, reward: Reward, scorer: Scorer | None = None) -> None:
+        self.reward = reward
+        self.scorer = scorer
+        self._parts = _terms(reward)
+
+    @property
+    def stage(self) -> Stage:
+        """When its values can be known."""
+        return max(part.stage for part in self._parts.values())
+
+    def score(self, trajectories: Sequence[Trajectory], step: float = 0.0) -> list[Scored]:
+        """What it pays for each; those of one group must come together.
+
+        Args:
+            trajectories: Scored ones, of at least one turn.
+            step: Of training, for schedules.
+
+        Raises:
+            RewardError: It cannot be computed.
+        """
+        if not trajectories:
+            return []
+        batch = Batch(trajectories, self.scorer, step)
+        computed = {name: part.on(batch) for name, part in self._parts.items()}
+        found = []
+        for i, trajectory in enumerate(trajectories):
+            rows = batch.rows(i)
+            parts = {name: each.filled[rows] for name, each in computed.items()}
+            outcome = trajectory.outcome
+            found.append(
+                Scored(
+                    trajectory.key,
+                    np.sum(list(parts.values()), axis=0),
+                    parts,
+                    {name: each.available[rows] for name, each in computed.items()},
+                    outcome.score if outcome is not None and outcome.available else None,
+                )
+            )
+        return found
+
+
+def bind(reward: Reward, provides: Any, scorer: Scorer | None = None) -> Bound:
+    """Check that a reward can be computed, before the first episode.
+
+    Args:
+        reward: The expression.
+        provides: What facts there will be: an environment, a run's manifest, or the names.
+        scorer: For signals that ask a model.
+
+    Raises:
+        RewardError: A fact or the scorer is missing; names the part that needs it.
+    """
+    names = _provided(provides)
+    for part in reward.walk():
+        missing = (part.needs if isinstance(part, Signal) else frozenset()) - names - SOURCES
+        if "scorer" in missing and scorer is not None:
+            missing -= {"scorer"}
+        if "scorer" in missing:
+            raise RewardError(
+                f"{part} asks a model: give a scorer (--scorer llamacpp, or bind(..., scorer=...))"
+            )
+        if missing:
+            raise RewardError(
+                f"{part} needs the fact {min(missing)!r}, which the environment does not provide; "
+                f"it provides {', '.join(sorted(names)) or 'none'}"
+            )
+    return Bound(reward, scorer)
+
+
+def _provided(source: Any) -> frozenset[str]:
+    if isinstance(source, Mapping):
+        return frozenset(source.get("provides", ()))
+    found: Iterable[str] = getattr(source, "provides", source)
+    return frozenset(found)
+
+
+def _terms(reward: Reward) -> dict[str, Reward]:
+    """The terms of a sum, by their text; what is immediate is reduced."""
+    waiting, terms = [reward], []
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, Sum):
+            waiting += [part.right, part.left]
+        else:
+            terms.append(part.reduced())
+    named: dict[str, Reward] = {}
+    for term in terms:
+        name = str(term)
+        named[name] = named[name] + term if name in named else term
+    return named
