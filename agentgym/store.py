@@ -320,8 +320,11 @@ class Store:
         """Keys of the episodes that were scored and need not be run again."""
         return {key for key, (_, head) in self.heads().items() if head["scored"]}
 
-    def episodes(self) -> Iterator[Trajectory]:
+    def episodes(self, keys: Iterable[EpisodeKey] | None = None) -> Iterator[Trajectory]:
         """Read the episodes one at a time.
+
+        Args:
+            keys: Which, in this order; all, as they were played, if None.
 
         Raises:
             StoreError: One is of a newer schema.
@@ -330,8 +333,8 @@ class Store:
         if not heads:
             return
         with (self.path / EPISODES).open("rb") as file:
-            for key, (offset, _) in heads.items():
-                file.seek(offset)
+            for key in heads if keys is None else keys:
+                file.seek(heads[key][0])
                 try:
                     yield schema.decode(file.readline(), self._load_image)
                 except StoreError as error:

@@ -37,6 +37,8 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "check": Command("check", "check that an environment keeps the contract"),
         "play": Command("play", "play one episode yourself, or watch a policy play it"),
         "show": Command("show", "report on recorded runs, or show one of their episodes"),
+        "score": Command("score", "compute a reward on a recorded run"),
+        "reward": Command("reward", "list rewards, or explain what one pays in an episode"),
         "export": Command("export", "write the episodes of a run as chat messages to train on"),
         "doctor": Command(
             "doctor", "say what of this machine agentgym can use, and how to get the rest"

@@ -107,14 +107,14 @@ def _row(head: dict[str, Any]) -> list[str]:
 def _show_episode(store: Store, wanted: str, as_json: bool) -> None:
     from agentgym.cli import render, transcript
 
-    trajectory = _find(store, wanted)
+    trajectory = find_episode(store, wanted)
     if as_json:
         render.print_json(transcript.transcript_as_data(trajectory))
     else:
         transcript.print_transcript(trajectory)
 
 
-def _find(store: Store, wanted: str) -> Trajectory:
+def find_episode(store: Store, wanted: str) -> Trajectory:
     """The episode of a key, or else of a number from 1.
 
     Raises:

@@ -49,7 +49,7 @@ class Bound:
     def __init__(self, reward: Reward, scorer: Scorer | None = None) -> None:
         self.reward = reward
         self.scorer = scorer
-        self._parts = _terms(reward)
+        self._parts = terms(reward)
 
     @property
     def stage(self) -> Stage:
@@ -122,7 +122,7 @@ def _provided(source: Any) -> frozenset[str]:
     return frozenset(found)
 
 
-def _terms(reward: Reward) -> dict[str, Reward]:
+def terms(reward: Reward) -> dict[str, Reward]:
     """The terms of a sum, by their text; what is immediate is reduced."""
     waiting, terms = [reward], []
     while waiting:

@@ -310,8 +310,9 @@ class Sum(Reward):
     def __str__(self) -> str:
         right = self.right
         if isinstance(right, Product) and right.left == Number(-1.0):
-            return f"{self.left} - {_factor(right.right)}"
-        return f"{self.left} + {right}"
+            grouped = isinstance(right.right, Sum | Number)
+            return f"{self.left} - ({right.right})" if grouped else f"{self.left} - {right.right}"
+        return f"{self.left} + ({right})" if isinstance(right, Sum) else f"{self.left} + {right}"
 
 
 @dataclass(frozen=True)
@@ -344,13 +345,16 @@ class Product(Reward):
 
     def __str__(self) -> str:
         if self.left == Number(-1.0):
-            return f"-{_factor(self.right)}"
-        return f"{_factor(self.left)} * {_factor(self.right)}"
+            grouped = isinstance(self.right, Sum | Product | Number)
+            return f"-({self.right})" if grouped else f"-{self.right}"
+        right = f"({self.right})" if isinstance(self.right, Product) else _factor(self.right)
+        return f"{_factor(self.left)} * {right}"
 
 
 def _factor(part: Reward) -> str:
     """As a factor of a product."""
-    bare = isinstance(part, Sum) or (isinstance(part, Number) and part.value < 0)
+    negative = isinstance(part, Product) and part.left == Number(-1.0)
+    bare = isinstance(part, Sum) or negative or (isinstance(part, Number) and part.value < 0)
     return f"({part})" if bare else str(part)
 
 

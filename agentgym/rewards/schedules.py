@@ -42,7 +42,9 @@ class Linear(Schedule):
 
     def at(self, step: float) -> float:
         """The weight at a step."""
-        return self.start + (self.end - self.start) * min(max(step, 0.0) / self.steps, 1.0)
+        if step >= self.steps:
+            return self.end
+        return self.start + (self.end - self.start) * max(step, 0.0) / self.steps
 
 
 @dataclass(frozen=True)

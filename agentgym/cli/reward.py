@@ -1,0 +1,120 @@
+"""See which rewards there are, and what one pays in an episode, turn by turn.
+
+Examples:
+agentgym reward list
+agentgym reward explain runs/alfworld --reward "outcome + 0.1 * progress" --episode 1
+agentgym reward explain runs/alfworld --reward gra --episode "clean:seed=0#0.0" --json
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentgym.errors import ConfigError
+
+if TYPE_CHECKING:
+    from agentgym.rewards import Scored
+    from agentgym.types import Trajectory
+
+_BAR = 24
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("action", choices=("list", "explain"))
+    parser.add_argument("run", metavar="RUN", nargs="?", type=Path, help="a run folder, to explain")
+    parser.add_argument("--reward", metavar="EXPRESSION", help="an expression, or a preset's name")
+    parser.add_argument("--episode", metavar="KEY|N", default="1", help="by key or number")
+    parser.add_argument("--step", type=float, default=0.0, help="of training, for schedules")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """List rewards, or explain one."""
+    if args.action == "list":
+        _list(args.json)
+        return 0
+    if args.run is None or args.reward is None:
+        raise ConfigError(
+            "explain takes a run and --reward: agentgym reward explain RUN --reward …"
+        )
+    _explain(args)
+    return 0
+
+
+def _list(as_json: bool) -> None:
+    from agentgym.cli import render
+    from agentgym.rewards import PRESETS, SIGNALS, parse
+
+    signals: list[dict[str, Any]] = [
+        {
+            "signal": name,
+            "needs": sorted(signal.facts | ({"scorer"} if signal.asks else set())),
+            "when": "turn" if signal.causal else "episode",
+            "says": (signal.__doc__ or "").strip().partition("\n")[0],
+        }
+        for name, signal in sorted(SIGNALS.items())
+    ]
+    presets: list[dict[str, Any]] = [
+        {
+            "preset": name,
+            "reward": text,
+            "needs": sorted(parse(text).needs),
+            "when": parse(text).stage.name.lower(),
+        }
+        for name, text in sorted(PRESETS.items())
+    ]
+    if as_json:
+        render.print_json({"signals": signals, "presets": presets})
+        return
+    rows = [[s["signal"], ", ".join(s["needs"]), s["when"], s["says"]] for s in signals]
+    render.print_table(["signal", "needs", "known after the", ""], rows)
+    if presets:
+        render.print_line()
+        rows = [[p["preset"], ", ".join(p["needs"]), p["reward"]] for p in presets]
+        render.print_table(["preset", "needs", "reward"], rows)
+
+
+def _explain(args: argparse.Namespace) -> None:
+    from agentgym.cli import render
+    from agentgym.cli.score import open_run
+    from agentgym.cli.show import find_episode
+    from agentgym.rewards import Stage, bind, parse
+    from agentgym.rewards.rescore import row
+
+    store = open_run(args.run)
+    trajectory = find_episode(store, args.episode)
+    reward = parse(args.reward)
+    bound = bind(reward, store.manifest)
+    together = [trajectory]
+    if bound.stage is Stage.GROUP:
+        heads = store.heads().items()
+        group = [k for k, (_, head) in heads if k.group == trajectory.key.group and head["scored"]]
+        together = [each for each in store.episodes(group) if each.turns]
+    scored = next(each for each in bound.score(together, args.step) if each.key == trajectory.key)
+    if args.json:
+        render.print_json({"reward": str(reward), **row(scored)})
+        return
+    _print(trajectory, scored)
+
+
+def _print(trajectory: Trajectory, scored: Scored) -> None:
+    """A table with a column a part, and a bar for what each turn is paid."""
+    from agentgym.cli import render
+
+    most = max(float(abs(scored.per_turn).max()), 1e-12)
+    rows = []
+    for i, turn in enumerate(trajectory.turns):
+        cells = [
+            f"{values[i]:+.4f}" if scored.available[name][i] else "–"
+            for name, values in scored.parts.items()
+        ]
+        paid = float(scored.per_turn[i])
+        bar = ("█" if paid >= 0 else "░") * round(abs(paid) / most * _BAR)
+        rows.append([str(i + 1), *cells, f"{paid:+.4f}", bar, str(turn.action)])
+    totals = [f"{values.sum():+.4f}" for values in scored.parts.values()]
+    rows.append(["in all", *totals, f"{scored.total:+.4f}", "", ""])
+    render.print_table(["turn", *scored.parts, "paid", "", "action"], rows)
+    render.print_line(f"outcome {scored.outcome:g}, untouched by all this")

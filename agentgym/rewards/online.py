@@ -1,0 +1,125 @@
+"""Rewards paid while the episode runs: causal ones, by a wrapper."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, SupportsFloat, cast
+
+import gymnasium as gym
+
+from agentgym.errors import ResetNeeded, RewardError
+from agentgym.rewards.bound import bind, terms
+from agentgym.rewards.expression import Reward, Stage
+from agentgym.rewards.operations import Mean
+from agentgym.rewards.text import parse
+from agentgym.types import (
+    Completion,
+    EpisodeKey,
+    Observation,
+    Outcome,
+    Task,
+    Trajectory,
+    Turn,
+)
+
+if TYPE_CHECKING:
+    from agentgym.rewards.scorer import Scorer
+
+_RUNNING = Outcome(0.0, False, "running")
+
+
+class ShapedReward(gym.Wrapper[Observation, str, Observation, str]):
+    """Pays a reward turn by turn: `step` returns what the expression says of the turn.
+
+    `info["signals"]` holds each part by its text, None where it has no value; their sum is what is
+    paid. The outcome is paid if `outcome` is a term, and stays in `info["outcome"]` in any case.
+
+    Args:
+        env: An environment of this library.
+        reward: A causal expression, or its text.
+        scorer: For signals that ask a model.
+
+    Raises:
+        RewardError: A part of it cannot be known when its turn ends, or the environment lacks what
+            it needs.
+    """
+
+    def __init__(
+        self,
+        env: gym.Env[Observation, str],
+        reward: Reward | str,
+        scorer: Scorer | None = None,
+    ) -> None:
+        super().__init__(env)
+        self.reward = parse(reward) if isinstance(reward, str) else reward
+        for part in terms(self.reward).values():
+            _check_causal(part)
+        self._bound = bind(self.reward, env.unwrapped, scorer)
+        self._so_far: Trajectory | None = None
+        self._shown: Observation = ""
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Start an episode."""
+        self._shown, info = self.env.reset(seed=seed, options=options)
+        task = info.get("task")
+        task = task if isinstance(task, Task) else Task("")
+        self._so_far = Trajectory(
+            EpisodeKey(task.env, task.id, seed or 0), task, facts=info.get("facts", {})
+        )
+        return self._shown, info
+
+    def step(self, action: str) -> tuple[Observation, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Take a turn, and be paid what the expression says of it.
+
+        Raises:
+            ResetNeeded: No episode is running.
+            RewardError: The reward cannot be computed.
+        """
+        if self._so_far is None:
+            raise ResetNeeded("step() without a running episode: call reset() first")
+        shown, paid, terminated, truncated, info = self.env.step(action)
+        trajectory = self._so_far
+        trajectory.turns.append(
+            Turn(
+                observation=self._shown,
+                completion=Completion(str(action)),
+                action=info.get("action", action),
+                invalid=info.get("invalid"),
+                reward=float(paid),
+                facts=info.get("facts", {}),
+            )
+        )
+        self._shown = trajectory.final_observation = shown
+        outcome = info.get("outcome")
+        trajectory.outcome = outcome if isinstance(outcome, Outcome) else _RUNNING
+        scored = self._bound.score([trajectory])[0]
+        signals = {
+            name: float(values[-1]) if scored.available[name][-1] else None
+            for name, values in scored.parts.items()
+        }
+        return (
+            shown,
+            float(scored.per_turn[-1]),
+            terminated,
+            truncated,
+            {**cast("dict[str, Any]", info), "signals": signals},
+        )
+
+
+def _check_causal(part: Reward) -> None:
+    for each in part.walk():
+        if each.stage is Stage.CAUSAL:
+            continue
+        if any(child.stage is each.stage for child in each.children):
+            continue  # it is one of those that is to blame
+        if isinstance(each, Mean):
+            raise RewardError(
+                f"{each} is not known while the episode runs, for nobody knows yet how many turns "
+                f"it will have: say {each.source}.over(max_turns), or {each.source}.sum()"
+            )
+        when = "all of its group have ended" if each.stage is Stage.GROUP else "the episode ends"
+        raise RewardError(
+            f"{each} is not known before {when}, so it cannot be paid turn by turn: leave it to "
+            "the collector or `agentgym score`"
+        )
