@@ -70,9 +70,10 @@ def _take(board: Board, state: State, words: str) -> str | None:
     if thing < 0 or receptacle < 0 or not board.can_take(state, thing, receptacle):
         return None
     state.contents[receptacle] = tuple([i for i in state.contents[receptacle] if i != thing])
-    _lies(board, state, thing, state.within[thing] & ~(1 << receptacle))
-    state.taken[receptacle] |= 1 << thing
+    state.within[thing] &= ~(1 << receptacle)
     state.where[thing] &= ~(1 << state.location)
+    state.taken[receptacle] |= 1 << thing
+    _note(board, state, thing)
     state.held = thing
     state.known |= 1 << thing
     if state.won or board.lamps:
@@ -87,9 +88,10 @@ def _put(joint: str, board: Board, state: State, words: str) -> str | None:
     if thing != state.held or receptacle < 0 or not board.can_put(state, receptacle):
         return None
     state.contents[receptacle] = tuple(sorted({*state.contents[receptacle], thing}))
-    _lies(board, state, thing, state.within[thing] | 1 << receptacle)
-    state.taken[receptacle] &= ~(1 << thing)
+    state.within[thing] |= 1 << receptacle
     state.where[thing] |= 1 << state.location
+    state.taken[receptacle] &= ~(1 << thing)
+    _note(board, state, thing)
     state.held = -1
     state.won = board.goal_holds(state)
     return board.dialect.put_feedback.format(name, receptacle_name)
@@ -188,7 +190,7 @@ def _looked_at(board: Board, state: State, thing: int) -> str:
         return text.STATE.format(treated + (" sliced" if sliced else ""), name)
     if traits & TRAIT["toggleable"] and state.on >> thing & 1:
         return text.SWITCHED_ON.format(name)
-    if sliced:
+    if sliced and traits & TRAIT["sliceable"]:
         return text.STATE.format("sliced", name)
     return text.ORDINARY.format(name)
 
@@ -199,13 +201,13 @@ def _at_hand(board: Board, state: State, name: str) -> int:
     return receptacle if receptacle >= 0 and board.place[receptacle] == state.location else -1
 
 
-def _lies(board: Board, state: State, thing: int, within: int) -> None:
-    """Note in which receptacles an object is now."""
-    state.within[thing] = within
-    if within == board.within[thing]:
+def _note(board: Board, state: State, thing: int) -> None:
+    """Note whether an object is where it was at the start."""
+    place = (state.within[thing], state.where[thing])
+    if place == (board.within[thing], board.where[thing]):
         state.moved.pop(thing, None)
     else:
-        state.moved[thing] = within
+        state.moved[thing] = place
 
 
 _ALWAYS: Mapping[str, Act] = {

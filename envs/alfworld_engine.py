@@ -46,7 +46,7 @@ class State:
         contents: For each receptacle its objects, in order.
         within: For each object the bit mask of the receptacles it is in.
         where: For each object the bit mask of its locations.
-        moved: Like `within`, of objects that are not where they started.
+        moved: Of each object that is not where it started, its `within` and `where`.
         taken: For each receptacle the bit mask of objects taken from it and not put back.
         clean, hot, cool, on, sliced: Bit masks of objects.
         won: Whether the goal holds.
@@ -78,7 +78,7 @@ class State:
     known: int
     contents: list[tuple[int, ...]]
     within: list[int]
-    moved: dict[int, int]
+    moved: dict[int, tuple[int, int]]
     where: list[int]
     taken: list[int]
     clean: int
@@ -166,6 +166,8 @@ class Board:
         number = {r.id: i for i, r in enumerate(receptacles)}
         self.within = [_mask(number[r] for r in t.receptacles) for t in things]
         """For each object the bit mask of the receptacles it starts in."""
+        self.where = [_mask(spot[at] for at in t.locations) for t in things]
+        """For each object the bit mask of the locations it starts at."""
         self._pickupable, self._toggleable = self._having("pickupable"), self._having("toggleable")
         self._knives = {i for i, t in enumerate(things) if t.type in ("knife", "butterknife")}
 
@@ -226,7 +228,7 @@ class Board:
             for r in range(len(self.place))
         ]
         state.moved = {}
-        state.where = [_mask(spot[at] for at in t.locations) for t in game.things]
+        state.where = self.where.copy()
         state.taken = [0] * len(self.place)
         state.clean, state.hot = self._having("isclean"), self._having("ishot")
         state.cool, state.on = self._having("iscool"), self._having("istoggled")

@@ -36,7 +36,8 @@ def state_key(state: State) -> str:
         f"{state.cool:x}.{state.on:x}.{state.sliced:x}"
     )
     if state.moved:
-        key += "".join([f".{thing}@{mask:x}" for thing, mask in sorted(state.moved.items())])
+        moved = sorted(state.moved.items())
+        key += "".join([f".{thing}@{within:x}:{where:x}" for thing, (within, where) in moved])
     return key
 
 

@@ -252,8 +252,6 @@ class Oracle:
     def _put_down(self, state: State) -> list[Stop]:
         """Where to be rid of what is held: where one is or must go anyway, else anywhere."""
         board, held = self._board, state.held
-        if held in board.lamps:
-            return self._put(held, -1)
         matter = self._fixed | board.near.get(state.location, 0)
         for thing in self._followed:
             matter |= state.within[thing]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from agentgym.envs import alfworld_text as text
-from agentgym.errors import RegistryError
+from agentgym.errors import RegistryError, TaskError
 from agentgym.tasks.alfworld_game import Game, write_problem
 
 PACKAGE = "alfworld==0.4.2"
@@ -59,13 +59,19 @@ class Reference:
         self._state: Mapping[str, Any] = {}
 
     def start(self, task: str) -> str:
-        """Start over; what is said first."""
+        """Start over; what is said first.
+
+        Raises:
+            TaskError: The engine does not take the game: its goal cannot be reached from the start.
+        """
         if not self._loaded:
-            grammar = self._data["grammar"].replace("UNKNOWN GOAL", task)
-            self._engine.load({**self._data, "grammar": grammar})
+            try:
+                self._engine.load(self._data)
+            except KeyError as error:  # Fast Downward writes no goal then, and it looks for one
+                raise TaskError("ALFWorld's engine takes no game that cannot be won") from error
             self._loaded = True
         self._state = self._engine.reset()
-        return str(self._state["feedback"])
+        return str(self._state["feedback"]).replace(_GOAL, task)
 
     def act(self, command: str) -> str | None:
         """Carry a command out; what is said, None if nothing happens."""
@@ -106,6 +112,8 @@ def rules(version: str) -> dict[str, str]:
     return {"pddl_domain": domain, "grammar": grammar}
 
 
+_GOAL = "UNKNOWN GOAL"
+"""Stands for the goal in the grammar, and so in what is said first."""
 _OLDER = (
     ("You arrive at {r.name}.", "You arrive at {lend.name}."),
     ('"move {o} to {r}"', '"put {o} in/on {r}"'),
