@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from os import fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from agentgym.actions import Action, Grammar
 from agentgym.env import Env, Execution
@@ -26,7 +27,7 @@ from agentgym.tasks.textworld import SEEDS, GameIds, find_task, game_path
 from agentgym.types import Outcome, Reply, Task
 
 if TYPE_CHECKING:
-    from agentgym.envs.textworld_engine import Machine, Saved
+    from agentgym.envs.textworld_world import World
 
 _LONGEST = 120
 _WORDS = re.compile(r"[A-Za-z0-9 '-]+")
@@ -73,11 +74,44 @@ def check_command(command: str) -> str:
     return text
 
 
+_CHEAP_FACTS = frozenset({"score", "state_key"})
+
+
 class TextWorld(Env):
     """Text adventures by the TextWorld engine.
 
     Games are made when first played (1 to 3 s) and kept under `$AGENTGYM_CACHE` or
-    `~/.cache/agentgym`. Task ids read `coin:level=5:seed=123`, or `game:PATH`.
+    `~/.cache/agentgym`. Task ids read `coin:level=5:seed=123`, or `game:PATH`. All worlds of a game
+    in a process share one interpreter and what it has said.
+
+    Facts, at the start, of each turn, and of a command that was refused:
+
+    `score`
+        Points so far, an int.
+    `state_key`
+        Digest of what is true in the world, whatever led there; str.
+    `remaining`
+        Commands of the best plan known to a win from here, an int; 0 when won, None in a dead end.
+    `progress`
+        1, 0 or -1: whether `remaining` fell, stayed or rose with this turn; None in a dead end.
+    `regret`
+        Turns taken, plus `remaining`, minus `remaining` at the start: commands wasted so far, an
+        int; None in a dead end.
+    `dead_end`
+        Whether the game cannot be won any more (lost included); bool. Where even a game in which
+        nothing is ever undone could not be won it is certain; else it means that the planner gave
+        up.
+    `subgoals`
+        Each quest of the game to the turn, counted from 1, it was first done in; None if not yet.
+    `target_entropy`
+        How little is known of where to look, in nats: of the first thing the plan needs that was
+        never in sight, the natural logarithm of the number of places it may be in and that were
+        not seen: rooms not visited, and, for what can be carried into containers, closed ones not
+        looked into. At least 0; 0 when all that the plan needs was seen, or there is no plan.
+
+    A plan is kept while it is followed, and made anew where it is left: `oracle` is its next
+    command, and lowers `remaining` by exactly 1. All of it depends on the commands of this episode
+    alone.
 
     Args:
         family: One of `coin`, `treasure`, `simple`, `cooking`, `custom`, or several (a sequence, or
@@ -87,6 +121,7 @@ class TextWorld(Env):
         goal: How much the opening text tells: `detailed` (every step), `brief` (the last one) or
             `none`. Cooking games always send the agent to the cookbook.
         game: A `.z8` file that `tw-make` wrote, to be played in place of a family.
+        oracle_facts: Whether facts tell what the planner knows; if not, `score` and `state_key`.
         split: `train`, `valid` or `test`: disjoint seeds, and for cooking disjoint recipes.
         max_turns: Turn limit.
         dialect: How actions are written.
@@ -98,7 +133,9 @@ class TextWorld(Env):
     """
 
     execution: ClassVar[Execution] = "process"
-    provides: ClassVar[frozenset[str]] = frozenset({"score", "state_key"})
+    provides: frozenset[str] = _CHEAP_FACTS | {
+        *("remaining", "progress", "regret", "dead_end", "subgoals", "target_entropy"),
+    }
     splits: ClassVar[tuple[str, ...]] = tuple(SEEDS)
     instructions: str = (
         "You are the player of a text adventure. You see what the game prints, and type one short "
@@ -119,6 +156,7 @@ class TextWorld(Env):
         level: int | Mapping[str, int] | None = None,
         goal: str = "detailed",
         game: str | Path | None = None,
+        oracle_facts: bool = True,
         split: str = "train",
         max_turns: int | None = None,
         dialect: str | None = None,
@@ -140,9 +178,12 @@ class TextWorld(Env):
             except TaskError as error:
                 raise ConfigError(str(error)) from error
             self._tasks = (f"game:{fspath(game)}",)
-        self._machine: Machine | None = None
+        self.oracle_facts = oracle_facts
+        if not oracle_facts:
+            self.provides = _CHEAP_FACTS
+        self._world: World | None = None
         self._playing = ""
-        """Id of the task whose game the machine holds."""
+        """Id of the task whose game the world is in."""
 
     # ---------------------------------------------------------------- hooks
 
@@ -154,19 +195,26 @@ class TextWorld(Env):
         """Any game of the split, whether `tasks()` lists it or not."""
         return find_task(task_id, self._name, self.split)
 
-    def begin(self, task: Task) -> str:
+    def begin(self, task: Task) -> Reply:
         """Start the game of `task` over."""
-        return self._load(task.id).start()
+        world = self._load(task.id)
+        return Reply(world.start(), None, world.facts(0))
 
     def respond(self, action: Action) -> Reply:
         """Play one command."""
-        machine = self._at_work
-        text = machine.send(check_command(action))
-        facts = {"score": machine.score, "state_key": machine.state_key()}
-        if not machine.ending:
+        world = self._at_work
+        try:
+            command = check_command(action)
+        except InvalidAction as error:
+            error.facts = world.facts(self.turn + 1)
+            raise
+        text = world.send(command)
+        facts = world.facts(self.turn + 1)
+        ending = world.node.ending
+        if not ending:
             return Reply(text, None, facts)
-        won = machine.ending == "won"
-        return Reply(text, Outcome(float(won), won, machine.ending, self._parts()), facts)
+        won = ending == "won"
+        return Reply(text, Outcome(float(won), won, ending, self._parts()), facts)
 
     def judge(self) -> Outcome:
         """Not won in time: 0, with what was earned in `parts`."""
@@ -178,55 +226,50 @@ class TextWorld(Env):
 
     def oracle(self) -> str | None:
         """The command towards a win from here, None once there is no winning."""
-        machine = self._at_work
-        return None if machine.ending else machine.planner.next_command(machine.position)
+        return self._at_work.oracle()
 
     def save_state(self) -> Any:
-        """Interpreter and facts at this point: 40 kB, picklable."""
+        """The commands so far and what is told of them: some kilobytes, picklable."""
         return self._at_work.save()
 
     def load_state(self, state: Any) -> None:
         """Return to a saved point of the current task's game."""
         if self.task is None:
             raise ConfigError("load_state() needs the task that the state belongs to")
-        fresh = self._machine is None or self._playing != self.task.id
-        machine = self._load(self.task.id)
-        if fresh:
-            machine.start()
-        machine.load(cast("Saved", state))
+        world = self._world if self._playing == self.task.id else None
+        (world or self._load(self.task.id)).load(state)
 
     def close(self) -> None:
-        """Unload the interpreter."""
-        if self._machine is not None:
-            self._machine.close()
-            self._machine, self._playing = None, ""
+        """Leave the game; the last environment to do so unloads the interpreter."""
+        self._world = None
+        if "agentgym.envs.textworld_shelf" in sys.modules:
+            from agentgym.envs import textworld_shelf
+
+            textworld_shelf.leave(self)
         super().close()
 
-    # ---------------------------------------------------------------- the machine
+    # ---------------------------------------------------------------- the world
 
-    def _load(self, task_id: str) -> Machine:
-        """The machine with the game of `task_id` in it."""
-        if self._machine is not None:
-            if self._playing == task_id:
-                return self._machine
-            self._machine.close()
-            self._machine, self._playing = None, ""
-        from agentgym.tasks.textworld_games import import_engine, load_game
+    def _load(self, task_id: str) -> World:
+        """The world with the game of `task_id` in it."""
+        from agentgym.envs import textworld_shelf  # the engine is not everyone's
 
-        import_engine()  # textworld and jericho take a second, and are not everyone's
-        from agentgym.envs.textworld_engine import Machine
+        cartridge = textworld_shelf.take(task_id, self)
+        from agentgym.envs.textworld_world import World
 
-        self._machine, self._playing = Machine(load_game(task_id)), task_id
-        return self._machine
+        if self._world is None or self._world.cartridge is not cartridge:
+            self._world = World(cartridge, self.oracle_facts)
+        self._playing = task_id
+        return self._world
 
     @property
-    def _at_work(self) -> Machine:
-        if self._machine is None:
+    def _at_work(self) -> World:
+        if self._world is None:
             raise ConfigError("this TextWorld is closed: reset() starts it again")
-        return self._machine
+        return self._world
 
     def _parts(self) -> dict[str, float]:
         """The share of the points, where they are counted out of a finite sum."""
-        machine = self._at_work
-        most = machine.max_score
-        return {"score": machine.score / most} if 0 < most < float("inf") else {}
+        world = self._at_work
+        most = world.cartridge.grounding.max_score
+        return {"score": world.node.score / most} if 0 < most < float("inf") else {}

@@ -1,9 +1,8 @@
 """The TextWorld expert: plans a win from any state, in any game TextWorld describes.
 
-A game's rules are grounded once into operators over bit masks: every action that could ever apply,
-found by growing the set of facts that could ever hold. From a state the planner searches greedily
-for the end of all quests, led by the length of relaxed plans (what it would take if no action undid
-anything) and first by the actions those plans begin with. Plans are good, not always the shortest.
+The planner searches greedily for the end of all quests over the operators of a `Grounding`, led by
+the length of relaxed plans (what it would take if no action undid anything) and first by the
+actions those plans begin with. Plans are good, not always the shortest.
 
 Where even the relaxed game cannot be won there is certainly no plan; past `LIMIT` states the search
 gives up and says the same.
@@ -15,194 +14,187 @@ search is best-first in place of hill climbing, and finished plans are pruned.
 from __future__ import annotations
 
 import heapq
-import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from agentgym.envs.textworld_grounding import FREE_HAND, Grounding, Position
 
 LIMIT = 3000
 """States a search looks at before it gives up."""
 _GREED = 4
 """How much more a step still to go weighs than one taken."""
-_FEW = 5
-"""Up to so many new facts it is quicker to look for the actions of each."""
-_IDLE = "look"
-_SLOT = "slot"
-"""TextWorld's type for a hand that is free or used; which one is which never matters."""
+IDLE = -1
+"""In a plan: let the turn end, for what happens then."""
+_IDLE_COMMAND = "look"
+MOST_PLANS = 20_000
+"""Plans kept; past them all are made anew."""
+
+Plan = tuple[int, ...]
+"""Numbers of operators, or `IDLE`."""
 
 
-class Operator(NamedTuple):
-    """An action, grounded."""
+class Route:
+    """A plan, and where each of its steps leads."""
 
-    command: str
-    needs: int
-    adds: int
-    removes: int
-    hands: int
-    """Hands it frees (+1) or takes (-1)."""
+    __slots__ = ("following", "length", "position", "steps", "things")
+
+    def __init__(
+        self, position: Position, steps: Plan, things: int, following: Route | None
+    ) -> None:
+        self.position = position
+        """Where it starts."""
+        self.steps = steps
+        self.length = len(steps)
+        self.things = things
+        """What it needs, as bits by number in `Grounding.places_of`."""
+        self.following = following
+        """What is left after the first step."""
+
+    @property
+    def step(self) -> int:
+        """The first step; `IDLE` where there is nothing left to do."""
+        return self.steps[0] if self.steps else IDLE
 
 
-class Position(NamedTuple):
-    """A state as the planner sees it."""
-
-    facts: int
-    hands: int
-    """Free hands, where the game counts them."""
-    done: int
-    """Quests completed."""
-
-
-class _Quest(NamedTuple):
-    wins: tuple[int, ...]
-    fails: tuple[int, ...]
-    needed: bool
+_UNKNOWN: Route | None = Route(Position(0, 0, 0), (), 0, None)
+"""Stands for a position no plan was made for yet."""
 
 
 class _Relaxed(NamedTuple):
     length: int
-    first: list[Operator]
+    first: list[int]
     """What the relaxed plan could begin with."""
-    applicable: list[Operator]
 
 
 class Planner:
-    """Plans for one game.
+    """Plans for one game; a plan depends on the position alone.
 
     Args:
-        game: A `textworld.Game`.
+        grounding: The game.
     """
 
-    def __init__(self, game: Any) -> None:
-        self._bits: dict[Any, int] = {}
-        self._always: frozenset[Any] = frozenset()
-        self._known: dict[Position, str] = {}
-        """Commands of the plans found so far, by where they apply."""
-        self._lost_causes: set[Position] = set()
-        self._operators = self._ground(game)
-        self._quests = [self._quest(quest) for quest in game.quests]
+    def __init__(self, grounding: Grounding) -> None:
+        self._grounding = grounding
+        self._operators = grounding.operators[: grounding.plannable]
+        self._quests = grounding.quests
         self._needed = sum(1 << i for i, quest in enumerate(self._quests) if quest.needed)
+        self._ends = [(1 << i, quest.wins, quest.fails) for i, quest in enumerate(self._quests)]
+        self._routes: dict[Position, Route | None] = {}
         self._index()
 
-    def position(self, facts: Iterable[Any], done: Iterable[int]) -> Position:
-        """The position in which these facts hold and these quests are done."""
-        mask = hands = 0
-        for fact in facts:
-            if is_hand(fact):
-                hands += fact.name == "free"
-            else:
-                mask |= self._bits.get(fact, 0)
-        return Position(self._handed(mask, hands), hands, sum(1 << i for i in done))
+    def command(self, step: int) -> str:
+        """What to type for a step of a plan."""
+        return self._operators[step].command if step >= 0 else _IDLE_COMMAND
 
-    def next_command(self, position: Position) -> str | None:
-        """The command to win from here, None if there is no winning any more."""
-        if position.done & self._needed == self._needed:
-            return _IDLE
-        if position in self._lost_causes:
-            return None
-        if position not in self._known and not self._plan(position):
-            self._lost_causes.add(position)
-            return None
-        return self._known[position]
+    def route(self, position: Position, earlier: Route | None = None) -> Route | None:
+        """The best plan known from here, None if there is no winning any more.
 
-    def plan(self, position: Position) -> list[str] | None:
-        """All commands from here to the win, None if there is no winning any more."""
-        commands: list[str] = []
-        while position.done & self._needed != self._needed:
-            command = self.next_command(position)
-            if command is None:
-                return None
-            commands.append(command)
-            operator = next(
-                (o for o in self._operators if o.command == command and _applies(o, position)), None
-            )
-            after = self._after(position, operator)
-            if after is None or len(commands) > LIMIT:
-                return None
-            position = after
-        return commands
+        Args:
+            position: Where to start.
+            earlier: What was followed until now. Its next part is the answer if this is where it
+                led, and turning back to it if that is one command and shorter than a plan anew.
+        """
+        following = None if earlier is None else earlier.following
+        if following is not None and following.position == position:
+            return following
+        anew = self._routes.get(position, _UNKNOWN)
+        if anew is _UNKNOWN:
+            if len(self._routes) >= MOST_PLANS:
+                self._routes.clear()
+            steps = self._plan(position)
+            anew = None if steps is None else self.along(position, steps)
+            self._routes[position] = anew
+        if earlier is not None and (anew is None or anew.length > earlier.length + 1):
+            step = self._step_between(position, earlier.position)
+            if step is not None:
+                return self._prepended(position, step, earlier)
+        return anew
 
-    # ---------------------------------------------------------------- grounding
+    def along(self, position: Position, steps: Plan) -> Route:
+        """The route of a plan from where it was made."""
+        positions = [position]
+        for step in steps:
+            after = self.after(positions[-1], step)
+            if after is None:
+                raise ValueError("a plan that loses")
+            positions.append(after)
+        route = Route(positions[-1], (), 0, None)
+        for place, step in zip(positions[-2::-1], reversed(steps), strict=True):
+            route = self._prepended(place, step, route)
+        return route
 
-    def _ground(self, game: Any) -> list[Operator]:
-        actions = _reachable_actions(game)
-        names = {key: info.name for key, info in game.infos.items()}
-        changing = {fact for action in actions for fact in action.added | action.removed}
-        start = set(game.world.state.facts)
-        self._always = frozenset(start - changing)
-        self._free_hand = 1
-        ordered = sorted((fact for fact in changing if not is_hand(fact)), key=str)
-        self._bits = {fact: 2 << i for i, fact in enumerate(ordered)}
-        found: dict[Operator, None] = {}
-        for action in actions:
-            words = {variable.name: names[variable.name] for variable in action.variables}
-            hands = sum(
-                (fact in action.added) - (fact in action.removed)
-                for fact in action.added | action.removed
-                if is_hand(fact) and fact.name == "free"
-            )
-            needs = self._mask(action.preconditions) | (self._free_hand if hands < 0 else 0)
-            adds = self._mask(action.added) | (self._free_hand if hands > 0 else 0)
-            operator = Operator(
-                action.format_command(words), needs, adds, self._mask(action.removed), hands
-            )
-            if operator.adds or operator.removes:
-                found[operator] = None
-        return sorted(found)  # sets of TextWorld's have no order of their own
+    def _prepended(self, position: Position, step: int, route: Route) -> Route:
+        things = route.things
+        for thing in self._operators[step].things if step >= 0 else ():
+            things |= 1 << thing
+        return Route(position, (step, *route.steps), things, route)
 
-    def _mask(self, facts: Iterable[Any]) -> int:
-        mask = 0
-        for fact in facts:
-            mask |= self._bits.get(fact, 0)
-        return mask
+    def _step_between(self, here: Position, there: Position) -> int | None:
+        """The action that leads from one position to the other, if there is one."""
+        return next((n for n in self._applicable(here) if self.after(here, n) == there), None)
 
-    def _quest(self, quest: Any) -> _Quest:
-        return _Quest(
-            self._events(quest.win_events),
-            self._events(quest.fail_events),
-            bool(quest.win_events) and not quest.optional,
-        )
+    def after(self, position: Position, step: int) -> Position | None:
+        """Where a step leads; None if it loses."""
+        if step >= 0:
+            position = self._grounding.applied(position, self._operators[step])
+        facts, hands, done = position
+        undone = done
+        for bit, wins, fails in self._ends:
+            if done & bit:
+                continue
+            for fail in fails:
+                if facts & fail == fail:
+                    return None
+            for win in wins:
+                if facts & win == win:
+                    done |= bit
+        return position if done == undone else Position(facts, hands, done)
 
-    def _events(self, events: Sequence[Any]) -> tuple[int, ...]:
-        return tuple(
-            self._mask(event.condition.preconditions)
-            for event in events
-            if all(f in self._bits or f in self._always for f in event.condition.preconditions)
-        )
+    def won(self, position: Position) -> bool:
+        """Whether all is done that has to be."""
+        return position.done & self._needed == self._needed
 
     def _index(self) -> None:
         """For each fact the operators that need it; quests count as operators that reach them."""
-        quests = len(self._bits) + 1
-        self._reaches = [(o.needs, _bit_numbers(o.adds)) for o in self._operators]
+        quests = self._grounding.bits
+        self._adds = [_bit_numbers(o.adds) for o in self._operators]
+        self._needs = [_bit_numbers(o.needs) for o in self._operators]
         for number, quest in enumerate(self._quests):
-            if quest.needed:
-                self._reaches += [(win, [quests + number]) for win in quest.wins]
-        self._needs = [_bit_numbers(needs) for needs, _ in self._reaches]
-        self._waiting: list[list[int]] = [[] for _ in range(quests + len(self._quests))]
-        for number, needs in enumerate(self._needs):
-            for fact in needs:
-                self._waiting[fact].append(number)
+            for win in quest.wins if quest.needed else ():
+                self._adds.append([quests + number])
+                self._needs.append(_bit_numbers(win))
         self._missing = [len(needs) for needs in self._needs]
-        self._free = [number for number, needs in enumerate(self._needs) if not needs]
         self._first_quest = quests
+        every = range(len(self._needs))
+        self._waiting = self._waiting_for(every)
+        undone = {number for number in every if self._undoes_only(number)}
+        self._waiting_few = self._waiting_for([n for n in every if n not in undone])
 
-    # ---------------------------------------------------------------- states
+    def _waiting_for(self, numbers: Iterable[int]) -> list[list[int]]:
+        """For each fact which of the numbers need it."""
+        waiting: list[list[int]] = [[] for _ in range(self._first_quest + len(self._quests))]
+        for number in numbers:
+            for fact in self._needs[number]:
+                waiting[fact].append(number)
+        return waiting
 
-    def _handed(self, facts: int, hands: int) -> int:
-        return facts | self._free_hand if hands > 0 else facts & ~self._free_hand
+    def _undoes_only(self, number: int) -> bool:
+        """Whether all that an operator makes possible, but for a free hand, is to undo it.
 
-    def _after(self, position: Position, operator: Operator | None) -> Position | None:
-        """Where `operator` leads (None: nowhere but to the end of the turn); None if it loses."""
-        facts, hands, done = position
-        if operator is not None:
-            hands += operator.hands
-            facts = self._handed((facts & ~operator.removes) | operator.adds, hands)
-        for number, quest in enumerate(self._quests):
-            if done >> number & 1:
-                continue
-            if any(facts & fail == fail for fail in quest.fails):
-                return None
-            if any(facts & win == win for win in quest.wins):
-                done |= 1 << number
-        return Position(facts, hands, done)
+        No relaxed plan needs such a one (closing a door, putting down what was taken) where a hand
+        is free.
+        """
+        count = len(self._operators)
+        if number >= count:
+            return False
+        needs = self._operators[number].needs | FREE_HAND
+        for fact in self._adds[number]:
+            for then in self._waiting[fact] if 1 << fact != FREE_HAND else ():
+                if then >= count or self._operators[then].adds & ~needs:
+                    return False
+        return True
+
+    # ---------------------------------------------------------------- the relaxed game
 
     def _relax(self, position: Position) -> _Relaxed | None:
         """A relaxed plan from here, None if there is none."""
@@ -212,13 +204,15 @@ class Planner:
             if quest.needed and not position.done >> number & 1
         ]
         missing = list(self._missing)
+        waiting = self._waiting_few if position.hands > 0 else self._waiting
         reached_by: dict[int, int] = dict.fromkeys(_bit_numbers(position.facts), -1)
         frontier = list(reached_by)
-        ready = list(self._free)
         start: list[int] | None = None
-        while True:
+        left = len(goals)
+        while frontier and left:
+            ready = []
             for fact in frontier:
-                for number in self._waiting[fact]:
+                for number in waiting[fact]:
                     missing[number] -= 1
                     if not missing[number]:
                         ready.append(number)
@@ -226,16 +220,12 @@ class Planner:
                 start = ready
             frontier = []
             for number in ready:
-                for fact in self._reaches[number][1]:
+                for fact in self._adds[number]:
                     if fact not in reached_by:
                         reached_by[fact] = number
                         frontier.append(fact)
-            if not frontier:
-                break
-            ready = []
-        if any(goal not in reached_by for goal in goals):
-            return None
-        return self._extract(goals, reached_by, start)
+                        left -= fact in goals
+        return None if left else self._extract(goals, reached_by, start or [])
 
     def _extract(
         self, goals: list[int], reached_by: Mapping[int, int], start: list[int]
@@ -253,45 +243,44 @@ class Planner:
                     seen.add(fact)
                     stack.append(fact)
         count = len(self._operators)
-        applicable = [self._operators[number] for number in start if number < count]
         at_once = set(start)
         wanted = 0
         for fact in seen:
             if fact < self._first_quest and reached_by[fact] in at_once:
                 wanted |= 1 << fact
-        first = [operator for operator in applicable if operator.adds & wanted]
-        return _Relaxed(sum(number < count for number in used), first, applicable)
+        operators = self._operators
+        first = [number for number in start if number < count and operators[number].adds & wanted]
+        return _Relaxed(sum(number < count for number in used), first)
 
     # ---------------------------------------------------------------- search
 
-    def _plan(self, start: Position) -> bool:
-        """Find a plan from `start` and remember it."""
+    def _plan(self, start: Position) -> Plan | None:
+        if self.won(start):
+            return ()
         for helpful in (True, False):
             path = self._search(start, helpful)
             if path is not None:
-                for position, operator in self._pruned(start, path):
-                    self._known.setdefault(position, operator.command if operator else _IDLE)
-                return True
-        return False
+                return self._pruned(start, path)
+        return None
 
-    def _search(self, start: Position, helpful: bool) -> list[Operator | None] | None:
+    def _search(self, start: Position, helpful: bool) -> Plan | None:
         relaxed = self._relax(start)
         if relaxed is None:
             return None
-        came: dict[Position, tuple[Position, Operator | None] | None] = {start: None}
+        came: dict[Position, tuple[Position, int] | None] = {start: None}
         queue = [(relaxed.length, 0, 0, start, relaxed)]
         looked_at = 1
         while queue and looked_at < LIMIT:
             _, _, steps, position, relaxed = heapq.heappop(queue)
-            moves: list[Operator | None] = [*(relaxed.first if helpful else relaxed.applicable)]
+            moves = [*relaxed.first] if helpful else self._applicable(position)
             if not relaxed.length:
-                moves.append(None)
-            for operator in moves:
-                after = self._after(position, operator)
+                moves.append(IDLE)
+            for step in moves:
+                after = self.after(position, step)
                 if after is None or after in came:
                     continue
-                came[after] = (position, operator)
-                if after.done & self._needed == self._needed:
+                came[after] = (position, step)
+                if self.won(after):
                     return _walk_back(came, after)
                 ahead = self._relax(after)
                 looked_at += 1
@@ -300,77 +289,28 @@ class Planner:
                     heapq.heappush(queue, (cost, looked_at, steps + 1, after, ahead))
         return None
 
-    def _pruned(
-        self, start: Position, path: list[Operator | None]
-    ) -> list[tuple[Position, Operator | None]]:
-        """The path without what it can do without, each step with where it applies."""
-        best = self._follow(start, path)
+    def _applicable(self, position: Position) -> list[int]:
+        missing = ~position.facts
+        return [n for n, operator in enumerate(self._operators) if not operator.needs & missing]
+
+    def _pruned(self, start: Position, path: Plan) -> Plan:
+        """The path without what it can do without."""
         for index in reversed(range(len(path))):
             shorter = path[:index] + path[index + 1 :]
-            followed = self._follow(start, shorter)
-            if followed is not None:
-                path, best = shorter, followed
-        return best or []
+            if self._wins(start, shorter):
+                path = shorter
+        return path
 
-    def _follow(
-        self, start: Position, path: list[Operator | None]
-    ) -> list[tuple[Position, Operator | None]] | None:
-        """The positions along the path, None if it does not apply or does not win."""
-        position, steps = start, []
-        for operator in path:
-            if operator is not None and not _applies(operator, position):
-                return None
-            steps.append((position, operator))
-            after = self._after(position, operator)
+    def _wins(self, position: Position, path: Plan) -> bool:
+        """Whether the path applies, and wins."""
+        for step in path:
+            if step >= 0 and self._operators[step].needs & ~position.facts:
+                return False
+            after = self.after(position, step)
             if after is None:
-                return None
+                return False
             position = after
-        return steps if position.done & self._needed == self._needed else None
-
-
-def _reachable_actions(game: Any) -> list[Any]:
-    """Every action that could ever apply if no action undid anything."""
-    state = game.world.state.copy()
-    constants = game.kb.types.constants_mapping
-    rules = list(game.kb.rules.values())
-    found = dict.fromkeys(state.all_applicable_actions(rules, constants))
-    fresh = _new_facts(state, found)
-    while fresh:
-        state.add_facts(fresh)
-        actions = dict.fromkeys(_actions_of(state, rules, constants, fresh))
-        fresh = _new_facts(state, actions)
-        found.update(actions)
-    # The rules let a meal be made of the recipe's first ingredients, the game does not.
-    meals = {action.name for action in found if action.name.startswith("make/recipe/")}
-    return [a for a in found if a.name not in meals or a.name == max(meals)]
-
-
-def _actions_of(
-    state: Any, rules: list[Any], constants: Mapping[Any, Any], fresh: list[Any]
-) -> Iterator[Any]:
-    """Actions of rules that need a fact like the fresh ones; all that need one of them."""
-    if len(fresh) > _FEW:
-        names = {fact.name for fact in fresh}
-        touched = (rule for rule in rules if any(need.name in names for need in rule.preconditions))
-        yield from state.all_applicable_actions(touched, constants)
-        return
-    for fact, rule in itertools.product(fresh, rules):
-        for match in filter(None, (need.match(fact) for need in rule.preconditions)):
-            yield from state.all_instantiations(rule, {**constants, **match})
-
-
-def _new_facts(state: Any, actions: Iterable[Any]) -> list[Any]:
-    added = {fact for action in actions for fact in action.added if not state.is_fact(fact)}
-    return sorted(added)
-
-
-def is_hand(fact: Any) -> bool:
-    """Whether a fact is about one hand: `free(slot)` or `used(slot)`."""
-    return len(fact.arguments) == 1 and fact.arguments[0].type == _SLOT
-
-
-def _applies(operator: Operator, position: Position) -> bool:
-    return position.facts & operator.needs == operator.needs
+        return self.won(position)
 
 
 def _bit_numbers(mask: int) -> list[int]:
@@ -382,13 +322,11 @@ def _bit_numbers(mask: int) -> list[int]:
     return numbers
 
 
-def _walk_back(
-    came: Mapping[Position, tuple[Position, Operator | None] | None], end: Position
-) -> list[Operator | None]:
-    path: list[Operator | None] = []
+def _walk_back(came: Mapping[Position, tuple[Position, int] | None], end: Position) -> Plan:
+    path: list[int] = []
     step = came[end]
     while step is not None:
         position, operator = step
         path.append(operator)
         step = came[position]
-    return path[::-1]
+    return tuple(path[::-1])

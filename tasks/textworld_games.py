@@ -12,6 +12,7 @@ parser, so everything of it runs under one lock here and puts the generators bac
 from __future__ import annotations
 
 import fcntl
+import functools
 import hashlib
 import importlib
 import importlib.metadata
@@ -85,8 +86,12 @@ def import_engine() -> None:
 def cache_folder() -> Path:
     """Where games are kept: under `$AGENTGYM_CACHE`, else `~/.cache/agentgym`."""
     root = os.environ.get("AGENTGYM_CACHE") or Path("~/.cache/agentgym").expanduser()
-    version = importlib.metadata.version("textworld")
-    return Path(root) / "textworld" / f"{version}-{RECIPE}"
+    return Path(root) / "textworld" / f"{_engine_version()}-{RECIPE}"
+
+
+@functools.cache
+def _engine_version() -> str:
+    return importlib.metadata.version("textworld")
 
 
 def load_game(task_id: str) -> GameFile:

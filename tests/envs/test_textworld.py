@@ -25,6 +25,7 @@ from agentgym.errors import ConfigError, InvalidAction, TaskError
 pytest.importorskip("textworld", reason="needs agentgym-env[textworld]")
 
 from agentgym.envs.textworld import TextWorld, check_command
+from agentgym.envs.textworld_grounding import Position
 from agentgym.tasks import textworld_games
 from agentgym.tasks.textworld import FAMILIES, SEEDS, GameIds, parse_id
 from agentgym.tasks.textworld_games import (
@@ -110,12 +111,10 @@ def test_the_oracle_wins_after_random_detours(env: TextWorld, task: str) -> None
 
 def test_the_oracle_says_nothing_where_nothing_helps(env: TextWorld) -> None:
     start(env, "treasure:level=21:seed=1")
-    machine = env._at_work
-    planner = machine.planner
-    nowhere = planner.position([], ())
-    assert planner.next_command(nowhere) is None
-    assert planner.plan(nowhere) is None
-    assert planner.plan(machine.position)
+    world = env._at_work
+    planner = world.cartridge.planner
+    assert planner.route(Position(0, 0, 0)) is None
+    assert planner.route(world.node.position) is not None
 
 
 def test_families_take_turns() -> None:
@@ -259,10 +258,11 @@ def test_goals_can_be_brief_or_untold() -> None:
 
 
 def test_texts_are_the_bare_interpreters(env: TextWorld) -> None:
-    from agentgym.envs.textworld_engine import _STATUS, _Frotz
+    from agentgym.envs.textworld_engine import _STATUS
+    from agentgym.envs.textworld_interpreter import Interpreter
 
     _, info = start(env, COOKING, "admissible", "oracle")
-    bare = _Frotz(load_game(COOKING).rom)
+    bare = Interpreter(load_game(COOKING).rom)
     bare.reset()
     rng = random.Random(3)
     awkward = ["take all", "drop all", "get it", "take", "n", "wait", "prepare meal", "xyzzy"]
@@ -301,7 +301,7 @@ def test_admissible_commands_are_understood(env: TextWorld, kind: str) -> None:
     start(env, f"{kind}:seed=1")
     here = env.snapshot()
     listed = env.admissible()
-    assert listed == sorted(set(listed))
+    assert list(listed) == sorted(set(listed))
     for command in listed:
         env.restore(here)
         text, _, _, _, info = env.step(command)
@@ -405,14 +405,14 @@ def test_hostile_commands_reach_nothing(
 ) -> None:
     start(env, "coin:level=4:seed=0")
     monkeypatch.chdir(tmp_path)
-    machine = env._at_work
-    before = pickle.dumps(machine.save())
+    world = env._at_work
+    before = pickle.dumps(world.save())
     text, reward, terminated, truncated, info = env.step(command)
     if info["invalid"] is None:  # what was left of it speaks to the world
         assert info["action"].split()[0] == "look"
         assert "then" not in info["action"]
     else:
-        assert pickle.dumps(machine.save()) == before
+        assert pickle.dumps(world.save()) == before
     assert isinstance(text, str)
     assert (reward, terminated, truncated) == (0.0, False, False)
     assert env.step("look")[0].startswith("-= ")  # type: ignore[union-attr]
