@@ -66,6 +66,9 @@ class _Relaxed(NamedTuple):
     """What the relaxed plan could begin with."""
 
 
+_UNTRIED: _Relaxed | None = _Relaxed(-1, [])
+
+
 class Planner:
     """Plans for one game; a plan depends on the position alone.
 
@@ -80,6 +83,8 @@ class Planner:
         self._needed = sum(1 << i for i, quest in enumerate(self._quests) if quest.needed)
         self._ends = [(1 << i, quest.wins, quest.fails) for i, quest in enumerate(self._quests)]
         self._routes: dict[Position, Route | None] = {}
+        self._relaxations: dict[Position, _Relaxed | None] = {}
+        self._last: dict[bool, tuple[int, list[int], frozenset[int]]] = {}
         self._index()
 
     def command(self, step: int) -> str:
@@ -198,34 +203,65 @@ class Planner:
 
     def _relax(self, position: Position) -> _Relaxed | None:
         """A relaxed plan from here, None if there is none."""
+        # Searches from neighbouring positions look at the same ones again.
+        known = self._relaxations.get(position, _UNTRIED)
+        if known is _UNTRIED:
+            if len(self._relaxations) >= MOST_PLANS:
+                self._relaxations.clear()
+            known = self._relaxations[position] = self._relaxed(position)
+        return known
+
+    def _relaxed(self, position: Position) -> _Relaxed | None:
         goals = [
             self._first_quest + number
             for number, quest in enumerate(self._quests)
             if quest.needed and not position.done >> number & 1
         ]
-        missing = list(self._missing)
+        facts, adds = position.facts, self._adds
         waiting = self._waiting_few if position.hands > 0 else self._waiting
-        reached_by: dict[int, int] = dict.fromkeys(_bit_numbers(position.facts), -1)
-        frontier = list(reached_by)
-        start: list[int] | None = None
-        left = len(goals)
-        while frontier and left:
+        missing, start = self._applicable_at(facts, position.hands > 0)
+        reached_by: dict[int, int] = {}
+        ready, left = start, len(goals)
+        ends = self._first_quest
+        while ready:
+            frontier = []
+            for number in ready:
+                for fact in adds[number]:
+                    if fact not in reached_by and not facts >> fact & 1:
+                        reached_by[fact] = number
+                        frontier.append(fact)
+                        left -= fact >= ends and fact in goals
+            if not left:
+                break
             ready = []
             for fact in frontier:
                 for number in waiting[fact]:
                     missing[number] -= 1
                     if not missing[number]:
                         ready.append(number)
-            if start is None:
-                start = ready
-            frontier = []
-            for number in ready:
-                for fact in self._adds[number]:
-                    if fact not in reached_by:
-                        reached_by[fact] = number
-                        frontier.append(fact)
-                        left -= fact in goals
-        return None if left else self._extract(goals, reached_by, start or [])
+        return None if left else self._extract(goals, reached_by, start)
+
+    def _applicable_at(self, facts: int, few: bool) -> tuple[list[int], list[int]]:
+        """How many needs of each operator these facts leave open, and those with none, in order.
+
+        One search looks at much the same facts again and again, so this is kept up from the last
+        time rather than counted anew.
+        """
+        waiting = self._waiting_few if few else self._waiting
+        last, missing, free = self._last.get(few, (0, self._missing, frozenset()))
+        missing, ready = missing.copy(), set(free)
+        for fact in _bit_numbers(last & ~facts):
+            for number in waiting[fact]:
+                if not missing[number]:
+                    ready.discard(number)
+                missing[number] += 1
+        for fact in _bit_numbers(facts & ~last):
+            for number in waiting[fact]:
+                missing[number] -= 1
+                if not missing[number]:
+                    ready.add(number)
+        self._last[few] = (facts, missing, frozenset(ready))
+        return missing.copy(), sorted(ready)
 
     def _extract(
         self, goals: list[int], reached_by: Mapping[int, int], start: list[int]
@@ -234,7 +270,7 @@ class Planner:
         seen = set(goals)
         stack = list(goals)
         while stack:
-            number = reached_by[stack.pop()]
+            number = reached_by.get(stack.pop(), -1)
             if number < 0 or number in used:
                 continue
             used.add(number)
@@ -246,7 +282,7 @@ class Planner:
         at_once = set(start)
         wanted = 0
         for fact in seen:
-            if fact < self._first_quest and reached_by[fact] in at_once:
+            if fact < self._first_quest and reached_by.get(fact, -1) in at_once:
                 wanted |= 1 << fact
         operators = self._operators
         first = [number for number in start if number < count and operators[number].adds & wanted]
