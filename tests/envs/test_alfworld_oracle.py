@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from households import Player, choose, random_room, real, real_game, real_rows, room
 
-from agentgym.envs.alfworld_engine import State
+from agentgym.envs.alfworld_engine import Board, State
 from agentgym.envs.alfworld_facts import Track, oracle_facts, state_key
 from agentgym.envs.alfworld_oracle import Oracle, solvable
 from agentgym.tasks.alfworld_game import TASK_TYPES, Game
@@ -175,6 +175,20 @@ def games_to_play() -> Iterable[Game]:
         for seed in range(20):
             yield random_room(random.Random(f"facts {kind} {seed}"), kind)
     yield FITS_NOWHERE
+
+
+@pytest.mark.parametrize("kind", TASK_TYPES)
+def test_the_oracle_can_win_ten_thousand_generated_games(kind: str) -> None:
+    for seed in range(1_667):
+        size, held_out = ("small", "full")[seed % 2], seed % 4 > 1
+        game = generate(kind, 5_000 + seed, size=size, held_out=held_out)
+        board = Board(game)
+        start = board.start()
+        plan = Oracle(board).plan(start)
+        assert plan, f"{game.id} is won already, or cannot be"
+        for command in plan:
+            assert board.act(start, command) is not None
+        assert start.won
 
 
 def test_what_facts_say_of_the_way_adds_up() -> None:
