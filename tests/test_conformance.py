@@ -9,7 +9,10 @@ from agentgym import registry
 from agentgym.testing import conform
 
 ARGUMENTS = {
-    "agentgym/ALFWorld-v0": [{}, {"split": "generated_unseen", "size": "small", "version": "2.1.1"}],
+    "agentgym/ALFWorld-v0": [
+        {},
+        {"split": "generated_unseen", "size": "small", "version": "2.1.1"},
+    ],
     "agentgym/TextWorld-v0": [{}, {"family": "cooking", "level": 1}],
 }
 """More than the defaults, where an environment has kinds."""
