@@ -227,5 +227,7 @@ _ALWAYS: Mapping[str, Act] = {
 def verbs(dialect: text.Dialect) -> Mapping[str, Act]:
     """The act of each verb of a dialect."""
     put, joint = dialect.put.split("{}")[:2]
-    known = {**_ALWAYS, put.strip(): partial(_put, joint)}
-    return known if dialect.help is None else {**known, "help": _help}
+    known: dict[str, Act] = {**_ALWAYS, put.strip(): partial(_put, joint)}
+    if dialect.help is not None:
+        known["help"] = _help
+    return known

@@ -74,7 +74,7 @@ def check_command(command: str) -> str:
     return text
 
 
-_CHEAP_FACTS = frozenset({"score", "state_key"})
+_CHEAP_FACTS = frozenset({"max_score", "score", "state_key"})
 
 
 class TextWorld(Env):
@@ -88,6 +88,8 @@ class TextWorld(Env):
 
     `score`
         Points so far, an int.
+    `max_score`
+        Points there are, a number; at the start, and where they are counted out of a finite sum.
     `state_key`
         Digest of what is true in the world, whatever led there; str.
     `remaining`

@@ -101,6 +101,9 @@ class World:
         """What the world says of its start (turn 0), or of a turn that was played or refused."""
         node = self.node
         facts: dict[str, Any] = {"score": node.score, "state_key": node.state_key}
+        most = self.cartridge.grounding.max_score
+        if turn == 0 and 0 < most < float("inf"):
+            facts["max_score"] = most
         if not self._oracle_facts:
             return facts
         before = self._route

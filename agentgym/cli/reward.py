@@ -52,7 +52,7 @@ def _list(as_json: bool) -> None:
         {
             "signal": name,
             "needs": sorted(signal.facts | ({"scorer"} if signal.asks else set())),
-            "when": "turn" if signal.causal else "episode",
+            "when": object.__new__(signal).stage.name.lower(),
             "says": (signal.__doc__ or "").strip().partition("\n")[0],
         }
         for name, signal in sorted(SIGNALS.items())
@@ -70,7 +70,7 @@ def _list(as_json: bool) -> None:
         render.print_json({"signals": signals, "presets": presets})
         return
     rows = [[s["signal"], ", ".join(s["needs"]), s["when"], s["says"]] for s in signals]
-    render.print_table(["signal", "needs", "known after the", ""], rows)
+    render.print_table(["signal", "needs", "known when", ""], rows)
     if presets:
         render.print_line()
         rows = [[p["preset"], ", ".join(p["needs"]), p["reward"]] for p in presets]

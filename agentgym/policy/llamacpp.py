@@ -266,7 +266,13 @@ class LlamaCppPolicy:
             if self._server is not None:
                 return
             key = secrets.token_urlsafe(24)
-            server = self._start(key)
+            server = start_engine(
+                self.path,
+                context=self.context,
+                parallel=self.parallel,
+                cache_mb=self.cache_mb,
+                key=key,
+            )
             self._base = server.listening_address
             self._client = JsonClient(
                 {"Authorization": f"Bearer {key}"},
@@ -279,29 +285,45 @@ class LlamaCppPolicy:
             self._end_of_turn = properties["eos_token"]
             self._server = server
 
-    def _start(self, key: str) -> Any:
-        import xllamacpp  # 100 MB of engine: only where a model runs
 
-        parameters = xllamacpp.CommonParams()
-        parameters.model.path = str(self.path)
-        parameters.n_ctx = self.context * self.parallel  # it is divided among the slots
-        parameters.n_parallel = self.parallel
-        parameters.n_threads_http = self.parallel + 3
-        parameters.cache_ram_mib = self.cache_mb
-        parameters.verbosity = -1
-        parameters.ui = False
-        parameters.endpoint_slots = False
-        parameters.api_keys = [key]
-        for processor in (parameters.cpuparams, parameters.cpuparams_batch):
-            processor.n_threads = 1
-            processor.poll = 0
-        try:
-            return xllamacpp.Server(parameters)
-        except RuntimeError as error:
-            raise ConfigError(
-                f"llama.cpp cannot load {str(self.path)!r}: is it a GGUF model, and is there "
-                f"memory for {self.parallel} contexts of {self.context} tokens? ({error})"
-            ) from error
+def start_engine(path: Path, *, context: int, parallel: int, cache_mb: int, key: str) -> Any:
+    """Load a model and serve it on a loopback port of its own.
+
+    Args:
+        path: A GGUF file.
+        context: Tokens of each slot.
+        parallel: Slots.
+        cache_mb: Memory for the state of what waits.
+        key: Asked of every request, as a bearer token.
+
+    Returns:
+        xllamacpp's server; it ends when the last reference to it does.
+
+    Raises:
+        ConfigError: It cannot be loaded.
+    """
+    import xllamacpp  # 100 MB of engine: only where a model runs
+
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = str(path)
+    parameters.n_ctx = context * parallel  # it is divided among the slots
+    parameters.n_parallel = parallel
+    parameters.n_threads_http = parallel + 3
+    parameters.cache_ram_mib = cache_mb
+    parameters.verbosity = -1
+    parameters.ui = False
+    parameters.endpoint_slots = False
+    parameters.api_keys = [key]
+    for processor in (parameters.cpuparams, parameters.cpuparams_batch):
+        processor.n_threads = 1
+        processor.poll = 0
+    try:
+        return xllamacpp.Server(parameters)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"llama.cpp cannot load {str(path)!r}: is it a GGUF model, and is there "
+            f"memory for {parallel} contexts of {context} tokens? ({error})"
+        ) from error
 
 
 def _sampling(sampling: Sampling, n_predict: int) -> dict[str, Any]:

@@ -73,8 +73,9 @@ class Batch:
         """int64[N]: which trajectory each turn is of."""
         self.known: dict[Any, PerTurn] = {}
         """What was computed on this batch already, by expression."""
-        for i in np.flatnonzero(self.lengths == 0):
-            raise RewardError(f"episode {trajectories[i].key} has no turn to reward")
+        for trajectory in trajectories:
+            if not trajectory.turns:
+                raise RewardError(f"episode {trajectory.key} has no turn to reward")
 
     @property
     def last(self) -> Ints:

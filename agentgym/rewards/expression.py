@@ -173,6 +173,22 @@ class Reward:
         """The discounted return from each turn on: sum_{k>=t} gamma^(k-t) x_k."""
         return operations.ToGo(self, gamma)
 
+    def shortfall(self, eta: float) -> Reward:
+        """min(x - eta, 0): pay nothing for what is good enough, and less for the rest."""
+        return steps.Shortfall(self, eta)
+
+    def delta(self) -> Reward:
+        """x_t - x_{t+1}: the return from each turn on is its own score."""
+        return steps.Delta(self)
+
+    def min_form(self, temperature: float = 0.1) -> Reward:
+        """Weigh by softmax(-x / temperature): the total is nearly the lowest score."""
+        return steps.MinForm(self, temperature)
+
+    def min_to_go(self) -> Reward:
+        """The lowest score from each turn on, as its return."""
+        return steps.MinToGo(self)
+
 
 def as_reward(value: Reward | float) -> Reward:
     """A number as an expression.
@@ -289,7 +305,10 @@ class Signal(Reward):
 
 @dataclass(frozen=True)
 class Sum(Reward):
-    """Two rewards together; a turn where only one has a value is paid that one."""
+    """Two rewards together; a turn where only one has a value is paid that one.
+
+    A number is no such one: it is paid where the other has a value.
+    """
 
     left: Reward
     right: Reward
@@ -303,9 +322,13 @@ class Sum(Reward):
         return (left.reduced(), right.reduced())
 
     def compute(self, batch: Batch) -> PerTurn:
-        """The sum."""
-        left, right = (part.on(batch) for part in self.children)
-        return PerTurn(left.filled + right.filled, left.available | right.available)
+        """The sum; a number is added where the other has a value."""
+        first, second = self.children
+        left, right = first.on(batch), second.on(batch)
+        available = left.available | right.available
+        if first.constant != second.constant:
+            available = right.available if first.constant else left.available
+        return PerTurn(np.where(available, left.filled + right.filled, 0.0), available)
 
     def __str__(self) -> str:
         right = self.right
@@ -358,4 +381,4 @@ def _factor(part: Reward) -> str:
     return f"({part})" if bare else str(part)
 
 
-from agentgym.rewards import operations  # noqa: E402 - which are rewards, too
+from agentgym.rewards import operations, steps  # noqa: E402 - which are rewards, too

@@ -34,7 +34,7 @@ def at_start(trajectory: Trajectory, name: str) -> float | None:
 def _as_number(value: Any, name: str, trajectory: Trajectory, turn: int) -> float | None:
     if value is None:
         return None
-    if not isinstance(value, bool | int | float) or not math.isfinite(value):
+    if not isinstance(value, bool | int | float) or not abs(value) < math.inf:
         raise RewardError(
             f"fact {name!r} of turn {turn + 1} of episode {trajectory.key} is {value!r:.60}: it "
             "must be a finite number"

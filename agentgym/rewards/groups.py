@@ -1,15 +1,24 @@
-"""Values set against a group: several trajectories of one task."""
+"""Values set against a group: several trajectories of one task.
+
+A group in which nothing differs is *dead*: whatever is set against it is 0, and nothing is learned
+from it. A group of one is dead by definition. Watch `dead_group_fraction`.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
 import numpy as np
 
 from agentgym.errors import RewardError
-from agentgym.rewards.batch import Batch, Floats, PerTurn
+from agentgym.rewards.batch import Batch, Bools, Floats, Ints, PerTurn
+from agentgym.types import Trajectory
+
+_ROUNDING = 1e-12
+"""Relative differences up to this are rounding, not differences."""
 
 
 class GroupOperation:
@@ -31,8 +40,46 @@ class GroupOperation:
         return f"{self.name}({', '.join(given)})"
 
 
+class Pooled(GroupOperation):
+    """An operation on a pool of values: those of the group's turns, or of its trajectories."""
+
+    pool: Literal["turns", "totals"]
+
+    def __post_init__(self) -> None:
+        if self.pool not in ("turns", "totals"):
+            raise RewardError(f"{self.name}: pool is 'turns' or 'totals', not {self.pool!r}")
+
+    @abstractmethod
+    def normalise(self, pool: Floats) -> Floats:
+        """float64[K]: the pool, set against itself."""
+
+    def taken(self, values: PerTurn) -> Bools:
+        """bool[N]: which turns are in the pool; what is not keeps no value."""
+        return values.available
+
+    def apply(self, values: PerTurn, batch: Batch) -> PerTurn:
+        """The normalised values; none where there was none.
+
+        With `totals`, each trajectory's is at its last turn.
+        """
+        result = np.zeros(batch.count)
+        if self.pool == "totals":
+            available = np.zeros(batch.count, dtype=np.bool_)
+            available[batch.last] = True
+            totals = batch.totals(values)
+            for members in batch.groups():
+                result[batch.last[members]] = self.normalise(totals[members])
+            return PerTurn(result, available)
+        taken = self.taken(values)
+        for members in batch.groups():
+            rows = _rows(batch, members)
+            having = rows[taken[rows]]
+            result[having] = self.normalise(values.values[having])
+        return PerTurn(result, taken)
+
+
 @dataclass(frozen=True)
-class ZScore(GroupOperation):
+class ZScore(Pooled):
     """(x - mean) / (std + eps), over the pool of all values that the group's turns have.
 
     A pool of one value, or of equal ones, gives 0: a *dead group*, from which nothing is learned.
@@ -41,8 +88,10 @@ class ZScore(GroupOperation):
         ddof: 0 as `numpy.std`, 1 as `torch.std`: papers differ, and so do their numbers.
         eps: Added to the standard deviation.
         std: False only subtracts the mean.
-        pool: `turns`: the values of all turns; `totals`: each trajectory's sum, whose advantage all
-            its turns then share in proportion (the outcome, say, at the last turn).
+        pool: `turns`: the values of all turns; `totals`: each trajectory's sum, whose advantage is
+            then at its last turn (`.broadcast()` gives it to all of them).
+        mask: `available`: the pool is what has a value; `nonzero`: what has one other than 0, as
+            InfoPO's released code does (0.0 and "none" are one thing to it).
     """
 
     name: ClassVar[str] = "zscore"
@@ -50,39 +99,172 @@ class ZScore(GroupOperation):
     eps: float = 1e-6
     std: bool = True
     pool: Literal["turns", "totals"] = "turns"
+    mask: Literal["available", "nonzero"] = "available"
 
     def __post_init__(self) -> None:
-        if self.ddof not in (0, 1) or not 0.0 <= self.eps < np.inf:
-            raise RewardError(f"{self.name}: ddof is 0 or 1, and eps a finite number >= 0")
-        if self.pool not in ("turns", "totals"):
-            raise RewardError(f"{self.name}: pool is 'turns' or 'totals', not {self.pool!r}")
+        super().__post_init__()
+        check_std(self.name, self.ddof, self.eps)
+        if self.mask not in ("available", "nonzero"):
+            raise RewardError(f"{self.name}: mask is 'available' or 'nonzero', not {self.mask!r}")
+        if self.mask == "nonzero" and self.pool == "totals":
+            raise RewardError(f"{self.name}: mask='nonzero' is of turns: a total of 0 is a total")
 
-    def apply(self, values: PerTurn, batch: Batch) -> PerTurn:
-        """The normalised values; none where there was none."""
-        result = np.zeros(batch.count)
-        for members in batch.groups():
-            rows = np.concatenate([np.arange(*batch.rows(i).indices(batch.count)) for i in members])
-            having = rows[values.available[rows]]
-            if self.pool == "turns":
-                result[having] = self.normalise(values.values[having])
-            else:
-                ends = batch.last[members]
-                result[ends] = self.normalise(batch.totals(values)[members])
-        if self.pool == "totals":
-            available = np.zeros(batch.count, dtype=np.bool_)
-            available[batch.last] = True
-            return PerTurn(result, available)
-        return PerTurn(result, values.available)
+    def taken(self, values: PerTurn) -> Bools:
+        """As `mask` says."""
+        nonzero = values.available & (values.values != 0.0)
+        return nonzero if self.mask == "nonzero" else values.available
 
     def normalise(self, pool: Floats) -> Floats:
         """float64[K]: the pool, normalised."""
-        if pool.size < 2 or np.ptp(pool) == 0.0:
+        return standardise(pool, ddof=self.ddof, eps=self.eps, std=self.std)
+
+
+@dataclass(frozen=True)
+class Center(Pooled):
+    """x - mean: no division, so that a group's spread keeps its size (Dr.GRPO)."""
+
+    name: ClassVar[str] = "center"
+    pool: Literal["turns", "totals"] = "turns"
+
+    def normalise(self, pool: Floats) -> Floats:
+        """float64[K]: the pool, centred."""
+        return standardise(pool, std=False)
+
+
+@dataclass(frozen=True)
+class LeaveOneOut(Pooled):
+    """x minus the mean of the others of the pool (RLOO)."""
+
+    name: ClassVar[str] = "rloo"
+    pool: Literal["turns", "totals"] = "turns"
+
+    def normalise(self, pool: Floats) -> Floats:
+        """float64[K]: the pool, each set against the others."""
+        return leave_one_out(pool)
+
+
+@dataclass(frozen=True)
+class Rank(Pooled):
+    """The place among the pool, from -1 (lowest) to 1; equal values share the mean of theirs."""
+
+    name: ClassVar[str] = "rank"
+    pool: Literal["turns", "totals"] = "turns"
+
+    def normalise(self, pool: Floats) -> Floats:
+        """float64[K]: the places."""
+        if is_dead(pool):
             return np.zeros_like(pool)
-        centred = pool - pool.mean()
-        return centred / (pool.std(ddof=self.ddof) + self.eps) if self.std else centred
+        _, which, counts = np.unique(pool, return_inverse=True, return_counts=True)
+        middle = np.cumsum(counts) - (counts + 1) / 2  # of the places that equal values take
+        places: Floats = 2.0 * middle[which] / (pool.size - 1) - 1.0
+        return places
+
+
+@dataclass(frozen=True)
+class VarianceGate(GroupOperation):
+    """x * sigmoid(-std / tau), std of the group's outcomes: speaks up where those do not differ.
+
+    The factor is 0.5 in a dead group and falls towards 0 as outcomes discriminate; with the default
+    `tau` it is practically 0 as soon as one outcome differs.
+
+    Source: InfoPO (arXiv 2603.00656), fusion of the information advantage. Its further cap,
+    min(1, max(std of outcomes, 1) / std of the signal), is 1 for a signal that was z-scored and is
+    left out.
+
+    Args:
+        tau: The standard deviation at which the factor is 0.269.
+        ddof: Of the standard deviation: 0 as `numpy.std`, 1 as `torch.std`.
+    """
+
+    name: ClassVar[str] = "variance_gate"
+    tau: float = 0.05
+    ddof: int = 0
+
+    def __post_init__(self) -> None:
+        check_std(self.name, self.ddof, 0.0)
+        if not 0.0 < self.tau < np.inf:
+            raise RewardError(f"{self.name}: tau is {self.tau!r}: give a number above 0")
+
+    def factor(self, outcomes: Floats) -> float:
+        """In (0, 0.5], for a group's outcomes (float64[G])."""
+        std = 0.0 if outcomes.size < 2 else float(outcomes.std(ddof=self.ddof))
+        return float(np.exp(-np.logaddexp(0.0, std / self.tau)))
+
+    def apply(self, values: PerTurn, batch: Batch) -> PerTurn:
+        """The values, times their group's factor."""
+        outcomes = batch.outcomes
+        factors = np.zeros(len(batch.trajectories))
+        for members in batch.groups():
+            factors[members] = self.factor(outcomes[members])
+        return PerTurn(values.filled * factors[batch.owner], values.available)
 
 
 GROUP_OPERATIONS: dict[str, type[GroupOperation]] = {
-    operation.name: operation for operation in (ZScore,)
+    operation.name: operation for operation in (ZScore, Center, LeaveOneOut, Rank, VarianceGate)
 }
 """By name."""
+
+
+# ------------------------------------------------------------------------------------ one pool
+
+
+def is_dead(pool: Floats) -> bool:
+    """Whether a pool (float64[K]) has fewer than two values, or equal ones up to rounding."""
+    return pool.size < 2 or bool(np.ptp(pool) <= _ROUNDING * np.abs(pool).max())
+
+
+def standardise(pool: Floats, *, ddof: int = 0, eps: float = 1e-6, std: bool = True) -> Floats:
+    """(x - mean) / (std + eps) of a pool.
+
+    Args:
+        pool: float64[K].
+        ddof: 0 as `numpy.std`, 1 as `torch.std`.
+        eps: Added to the standard deviation.
+        std: False only subtracts the mean.
+
+    Returns:
+        float64[K]; 0 where `is_dead`.
+    """
+    if is_dead(pool):
+        return np.zeros_like(pool)
+    centred: Floats = pool - pool.mean()
+    return centred / (pool.std(ddof=ddof) + eps) if std else centred
+
+
+def leave_one_out(pool: Floats) -> Floats:
+    """Each value minus the mean of the others; float64[K], 0 where `is_dead`."""
+    if is_dead(pool):
+        return np.zeros_like(pool)
+    against: Floats = (pool - pool.mean()) * (pool.size / (pool.size - 1))
+    return against
+
+
+def check_std(name: str, ddof: int, eps: float) -> None:
+    """Check how a standard deviation is to be taken.
+
+    Raises:
+        RewardError: It cannot be taken so.
+    """
+    if ddof not in (0, 1) or not 0.0 <= eps < np.inf:
+        raise RewardError(f"{name}: ddof is 0 or 1, and eps a finite number >= 0")
+
+
+def dead_group_fraction(trajectories: Iterable[Trajectory]) -> float:
+    """The share of groups in which all outcomes are equal: rollouts that teach nothing.
+
+    Groups of one are dead. What is not scored is left out, as trainers do.
+
+    Raises:
+        RewardError: Nothing is scored.
+    """
+    groups: dict[Hashable, list[float]] = {}
+    for trajectory in trajectories:
+        if trajectory.outcome is not None and trajectory.outcome.available:
+            groups.setdefault(trajectory.key.group, []).append(trajectory.outcome.score)
+    if not groups:
+        raise RewardError("no episode is scored: there is no group to be dead or alive")
+    return float(np.mean([is_dead(np.array(scores)) for scores in groups.values()]))
+
+
+def _rows(batch: Batch, members: Ints) -> Ints:
+    return np.concatenate([np.arange(batch.offsets[i], batch.offsets[i + 1]) for i in members])

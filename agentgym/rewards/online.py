@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, SupportsFloat, cast
+from typing import TYPE_CHECKING, Any, SupportsFloat
 
 import gymnasium as gym
 
@@ -16,6 +16,7 @@ from agentgym.types import (
     EpisodeKey,
     Observation,
     Outcome,
+    Stop,
     Task,
     Trajectory,
     Turn,
@@ -93,6 +94,8 @@ class ShapedReward(gym.Wrapper[Observation, str, Observation, str]):
         self._shown = trajectory.final_observation = shown
         outcome = info.get("outcome")
         trajectory.outcome = outcome if isinstance(outcome, Outcome) else _RUNNING
+        if terminated or truncated:
+            trajectory.stop = Stop.TERMINATED if terminated else Stop.TURNS
         scored = self._bound.score([trajectory])[0]
         signals = {
             name: float(values[-1]) if scored.available[name][-1] else None
@@ -103,7 +106,7 @@ class ShapedReward(gym.Wrapper[Observation, str, Observation, str]):
             float(scored.per_turn[-1]),
             terminated,
             truncated,
-            {**cast("dict[str, Any]", info), "signals": signals},
+            {**info, "signals": signals},
         )
 
 

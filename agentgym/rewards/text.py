@@ -21,7 +21,7 @@ MAX_CHARS = 4_000
 MAX_DEPTH = 40
 METHODS = frozenset(
     {"mean", "sum", "over", "clip", "map", "when", "weight", "group", "at_end", "broadcast"}
-    | {"to_go"}
+    | {"to_go", "shortfall", "delta", "min_form", "min_to_go"}
 )
 """Of `Reward`, that a text may call."""
 SIGNALS: dict[str, type[Signal]] = {}
@@ -97,7 +97,9 @@ class _Reader:
                 f"there is no signal {name!r}{did_you_mean(name, ['outcome', *SIGNALS])}"
                 ": see `agentgym reward list`"
             )
-        return _build(SIGNALS[name], *self._arguments(args, keywords, depth), name)
+        signal = _build(SIGNALS[name], *self._arguments(args, keywords, depth), name)
+        assert isinstance(signal, Reward)
+        return signal
 
     def _method(
         self,

@@ -66,7 +66,8 @@ def test_facts_keep_their_contract(task: str, env: TextWorld) -> None:
             *_, terminated, truncated, info = env.step(command)
             over = terminated or truncated
             facts = info["facts"]
-            assert set(facts) - {"ignored"} == {"valid", *TextWorld.provides}
+            told = {"valid", *TextWorld.provides} - {"max_score"}  # said once, at the start
+            assert set(facts) - {"ignored"} == told
             assert facts["dead_end"] == (facts["remaining"] is None) == (facts["progress"] is None)
             assert facts["dead_end"] == (facts["regret"] is None)
             if not facts["dead_end"]:
@@ -182,7 +183,7 @@ def test_a_refused_command_has_facts_and_costs_a_turn(env: TextWorld) -> None:
 def test_facts_of_the_oracle_can_be_left_out() -> None:
     made = gym.make("agentgym/TextWorld-v0", oracle_facts=False)
     _, info = made.reset(options={"task": COOKING, "hints": ["oracle"]})
-    assert set(info["facts"]) == {"score", "state_key"}
+    assert set(info["facts"]) == {"max_score", "score", "state_key"}
     over = False
     while not over:
         _, reward, over, _, info = made.step(info["oracle"])

@@ -1,0 +1,203 @@
+"""What signals read off trajectories, checked: every error names the signal, the turn, the remedy.
+
+What the environment wrote down wrongly is an error. What the model did wrong is not: that is worth
+the signal's lowest value, and the signals say so.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from agentgym.errors import RewardError, did_you_mean
+from agentgym.rewards.batch import Batch, Bools, Floats, PerTurn
+from agentgym.rewards.expression import Signal
+from agentgym.types import Trajectory, Turn
+
+MISSING: Final = object()
+"""What `find` gives for a fact that is nowhere; None is a fact: the environment says "none"."""
+MISREAD: Final = frozenset({"empty", "parse", "unknown_verb", "arguments", "too_long"})
+"""Kinds of invalid actions where the reply could not be read."""
+FARTHEST_PX: Final = 1e9
+"""Coordinates are kept within this, so that their squares stay finite."""
+
+
+class BatchSignal(Signal):
+    """A signal computed on many turns at once: subclasses have `compute` in place of `values`."""
+
+    def values(self, trajectory: Trajectory) -> Sequence[float | None]:
+        """What `compute` says of one trajectory."""
+        found = self.compute(Batch([trajectory]))
+        return [
+            float(value) if there else None
+            for value, there in zip(found.values, found.available, strict=True)
+        ]
+
+    def compute(self, batch: Batch) -> PerTurn:
+        """The values of all turns."""
+        raise NotImplementedError
+
+
+def find(trajectory: Trajectory, turn: Turn, name: str) -> Any:
+    """A fact of a turn, else of the start, else of the task's data; `MISSING` if it is in none."""
+    for source in (turn.facts, trajectory.facts, trajectory.task.data):
+        if name in source:
+            return source[name]
+    return MISSING
+
+
+def place(trajectory: Trajectory, turn: int) -> str:
+    """How errors call a turn, counted from 0 here and from 1 there; -1 is the start."""
+    return f"{f'turn {turn + 1}' if turn >= 0 else 'the start'} of episode {trajectory.key}"
+
+
+def place_of(batch: Batch, row: int) -> str:
+    """How errors call a row of a batch."""
+    owner = int(batch.owner[row])
+    return place(batch.trajectories[owner], row - int(batch.offsets[owner]))
+
+
+def is_finite(value: Any) -> bool:
+    """Whether it is a number that a float can hold; true and false are none."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) <= _LARGEST
+
+
+_LARGEST = sys.float_info.max
+_NUMBERS = frozenset({int, float})
+
+
+def tuples(
+    batch: Batch, signal: Signal, name: str, size: int, needed: Bools | None = None
+) -> tuple[Floats, Bools]:
+    """A fact that is a few numbers (a point, a box, a size), of every turn.
+
+    Args:
+        batch: The turns.
+        signal: Who asks, for errors.
+        name: The fact.
+        size: How many numbers.
+        needed: bool[N]: where there must be one (None will do), if not in the turn's own facts then
+            in those of the start or in the task's data; if not given, only the turn's own count.
+
+    Returns:
+        float64[N, size], 0 where there are none; bool[N]: where there are.
+
+    Raises:
+        RewardError: They are something else, not finite, or missing where needed.
+    """
+    rows, found = [], []
+    row = -1
+    for trajectory in batch.trajectories:
+        for turn in trajectory.turns:
+            row += 1
+            if needed is None:
+                value = turn.facts.get(name)
+            elif not needed[row]:
+                continue
+            else:
+                value = find(trajectory, turn, name)
+            if value is None:
+                continue
+            if value is MISSING:
+                raise RewardError(
+                    f"{signal}: {place_of(batch, row)} has no fact {name!r}: record it with the "
+                    "turn, at the start or in the task's data, None where there is none"
+                )
+            if (
+                not isinstance(value, list | tuple)
+                or len(value) != size
+                or not _NUMBERS.issuperset(map(type, value))
+            ):
+                raise _wrong(signal, name, value, place_of(batch, row), f"{size} finite numbers")
+            rows.append(row)
+            found.append(value)
+    values = np.zeros((batch.count, size))
+    available = np.zeros(batch.count, dtype=np.bool_)
+    if rows:
+        try:
+            given = np.array(found, dtype=np.float64)
+        except OverflowError:  # an int that no float can hold
+            given = np.array([[v if is_finite(v) else np.inf for v in each] for each in found])
+        for wrong in np.flatnonzero(~np.isfinite(given).all(axis=1)):
+            where = place_of(batch, rows[wrong])
+            raise _wrong(signal, name, found[wrong], where, f"{size} finite numbers")
+        values[rows] = np.clip(given, -FARTHEST_PX, FARTHEST_PX)
+        available[rows] = True
+    return values, available
+
+
+def targets(batch: Batch, signal: Signal, needed: Bools) -> tuple[Floats, Bools]:
+    """The fact `target_box`, [x1, y1, x2, y2] in pixels, where needed; see `tuples`.
+
+    Raises:
+        RewardError: As `tuples`; or a box is inverted. A degenerate one, a point, will do.
+    """
+    boxes, available = tuples(batch, signal, "target_box", 4, needed)
+    for row in np.flatnonzero((boxes[:, 2:] < boxes[:, :2]).any(axis=1)):
+        raise RewardError(
+            f"{signal}: fact 'target_box' of {place_of(batch, int(row))} is "
+            f"{boxes[row].tolist()}, which is inverted: give [x1, y1, x2, y2] with x1 <= x2 and "
+            "y1 <= y2"
+        )
+    return boxes, available
+
+
+def image_sizes(batch: Batch, signal: Signal, needed: Bools) -> tuple[Floats, Bools]:
+    """The fact `image_size`, [width, height] in pixels, where needed; see `tuples`.
+
+    Raises:
+        RewardError: As `tuples`; or one is not positive.
+    """
+    sizes, available = tuples(batch, signal, "image_size", 2, needed)
+    for row in np.flatnonzero(available & (sizes <= 0).any(axis=1)):
+        raise _wrong(
+            signal, "image_size", sizes[row].tolist(), place_of(batch, int(row)), "positive pixels"
+        )
+    return sizes, available
+
+
+def _wrong(signal: Signal, name: str, value: Any, where: str, wanted: str) -> RewardError:
+    return RewardError(f"{signal}: fact {name!r} of {where} is {value!r:.80}: give {wanted}")
+
+
+# ------------------------------------------------------------------------ arguments of signals
+
+
+def check_number(
+    signal: str,
+    name: str,
+    value: Any,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    above: bool = False,
+) -> None:
+    """Check an argument.
+
+    Raises:
+        RewardError: It is no finite number in [low, high], or (low, high] if `above`.
+    """
+    if is_finite(value) and low <= value <= high and not (above and value == low):
+        return
+    limits = [f"{'above' if above else 'at least'} {low:g}"] if low > -math.inf else []
+    limits += [f"at most {high:g}"] if high < math.inf else []
+    wanted = " ".join(["a finite number", " and ".join(limits)]).strip()
+    raise RewardError(f"{signal}: {name} is {value!r}: give {wanted}")
+
+
+def check_choice(signal: str, name: str, value: Any, choices: Sequence[str]) -> None:
+    """Check an argument.
+
+    Raises:
+        RewardError: It is none of the choices.
+    """
+    if not isinstance(value, str) or value not in choices:
+        raise RewardError(
+            f"{signal}: {name} is {value!r}: give one of {', '.join(map(repr, choices))}"
+            f"{did_you_mean(str(value), choices)}"
+        )

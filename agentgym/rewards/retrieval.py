@@ -1,0 +1,105 @@
+"""What a search showed, against what was relevant."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from agentgym.errors import RewardError
+from agentgym.rewards.expression import Signal, Stage
+from agentgym.rewards.reading import MISSING, check_choice, check_number, find, is_finite, place
+from agentgym.rewards.text import register
+from agentgym.types import Trajectory
+
+
+@register
+@dataclass(frozen=True)
+class Ndcg(Signal):
+    """sum over ranks i of (2^rel - 1) / log2(i + 1), over that of the best order; in [0, 1].
+
+    Facts: `shown`, ids in the order shown, of each turn; `relevant`, a list of ids (relevance 1) or
+    a mapping from id to relevance, of the turn, the start or the task's data. What is shown twice
+    counts once, where it came first: with duplicates the released code gives up to 1.63. A turn
+    without `shown` has no value, one that was shown nothing 0. Not potential-form.
+
+    Source: VRAG-RL (arXiv 2505.22019), authors' code, the retrieval part; its total is `0.7 *
+    fact("judge") + 0.1 * format + 0.2 * ndcg`, and 0 where the format is wrong.
+
+    Args:
+        top: Only the first so many ranks count; None is all.
+        of: `turn`: of each by itself; `episode`: of all that was shown, at the last turn.
+    """
+
+    name: ClassVar[str] = "ndcg"
+    facts: ClassVar[frozenset[str]] = frozenset({"shown", "relevant"})
+    top: int | None = None
+    of: Literal["turn", "episode"] = "turn"
+
+    def __post_init__(self) -> None:
+        if self.top is not None:
+            check_number(self.name, "top", self.top, 1)
+        check_choice(self.name, "of", self.of, ("turn", "episode"))
+
+    @property
+    def stage(self) -> Stage:
+        """All that was shown is known at the end."""
+        return Stage.CAUSAL if self.of == "turn" else Stage.FINISHED
+
+    @property
+    def total(self) -> bool:
+        """One value an episode is its total."""
+        return self.of == "episode"
+
+    def values(self, trajectory: Trajectory) -> Sequence[float | None]:
+        """From the ranks of what was relevant."""
+        shown = [self._shown(trajectory, turn) for turn in range(len(trajectory.turns))]
+        if self.of == "turn":
+            return [
+                None if ids is None else self._score(ids, trajectory, turn)
+                for turn, ids in enumerate(shown)
+            ]
+        last = len(shown) - 1
+        searched = [ids for ids in shown if ids is not None]
+        together = [each for ids in searched for each in ids]
+        return [*[None] * last, self._score(together, trajectory, last) if searched else None]
+
+    def _score(self, shown: Sequence[Any], trajectory: Trajectory, turn: int) -> float:
+        gains = self._gains(trajectory, turn)
+        ranked = [gains.get(each, 0.0) for each in dict.fromkeys(shown)]
+        best = sorted(gains.values(), reverse=True)
+        return min(self._sum(ranked) / self._sum(best), 1.0)
+
+    def _sum(self, gains: Sequence[float]) -> float:
+        cut = gains if self.top is None else gains[: int(self.top)]
+        return math.fsum(gain / math.log2(rank + 2) for rank, gain in enumerate(cut))
+
+    def _shown(self, trajectory: Trajectory, turn: int) -> Sequence[Any] | None:
+        shown = trajectory.turns[turn].facts.get("shown")
+        if shown is not None and not _is_ids(shown):
+            raise RewardError(
+                f"{self}: fact 'shown' of {place(trajectory, turn)} is {shown!r:.80}: give a list "
+                "of ids"
+            )
+        return shown
+
+    def _gains(self, trajectory: Trajectory, turn: int) -> dict[Any, float]:
+        relevant = find(trajectory, trajectory.turns[turn], "relevant")
+        if isinstance(relevant, Mapping):
+            given = dict(relevant)
+        else:
+            given = dict.fromkeys(relevant, 1) if _is_ids(relevant) else {}
+        if not all(is_finite(each) and 0 <= each <= 100 for each in given.values()) or not any(
+            given.values()
+        ):
+            told = "absent" if relevant is MISSING else f"{relevant!r:.80}"
+            raise RewardError(
+                f"{self}: fact 'relevant' of {place(trajectory, turn)} is {told}: give a list of "
+                "at least one id, or a mapping from ids to relevance, 0 to 100 and not all 0"
+            )
+        return {each: 2.0 ** float(grade) - 1 for each, grade in given.items()}
+
+
+def _is_ids(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(each, str | int) for each in value)
