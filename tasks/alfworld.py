@@ -11,11 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
+from itertools import zip_longest
 from os import PathLike, fspath
 from typing import overload
 
 from agentgym.errors import ConfigError, TaskError, did_you_mean
-from agentgym.tasks.alfworld_data import SPLITS, open_pack
+from agentgym.tasks.alfworld_data import SPLITS, Pack, open_pack
 from agentgym.tasks.alfworld_game import TASK_TYPES, Game
 from agentgym.tasks.alfworld_generate import SIZES, generate
 
@@ -87,7 +89,7 @@ def task_ids(
     task_types: str | Sequence[str] | None,
     size: str,
 ) -> Sequence[str]:
-    """Ids of a split's games of these types.
+    """Ids of a split's games of these types, which take turns.
 
     Raises:
         ConfigError: The data is not there, or an argument is wrong.
@@ -101,10 +103,16 @@ def task_ids(
         return GeneratedIds(split, wanted, size)
     if size != SIZES[-1]:
         raise ConfigError(f"size is {size!r}: only generated games come in sizes")
-    ids = open_pack(split, data).ids(None if task_types is None else wanted)
+    ids = _taking_turns(open_pack(split, data), wanted)
     if not ids:
         raise ConfigError(f"split {split!r} has no game of type {', '.join(wanted)}")
     return ids
+
+
+@lru_cache(maxsize=32)
+def _taking_turns(pack: Pack, task_types: tuple[str, ...]) -> tuple[str, ...]:
+    by_type = (pack.ids([kind]) for kind in task_types)
+    return tuple(each for turn in zip_longest(*by_type) for each in turn if each is not None)
 
 
 def find_game(task_id: str, split: str, data: str | PathLike[str] | None = None) -> Game:
