@@ -62,4 +62,9 @@ register(
     "agentgym.envs.alfworld:ALFWorld",
     "Household tasks in text, generated or ALFWorld's own, on a native engine",
 )
+register(
+    "agentgym/Clarify-v0",
+    "agentgym.envs.clarify:Clarify",
+    "A user who does not say all that is wanted: ask, then commit; exact beliefs",
+)
 register_plugins()

@@ -227,7 +227,7 @@ class Turn:
     facts: Mapping[str, Any]
     """What the world said of the turn, for signals; JSON."""
     signals: Mapping[str, float | None] = field(default_factory=dict)
-    """Dense signals paid online, by name and unweighted; None where one was not available."""
+    """What each part of a reward paid online, by its text; None where it had no value."""
     timings: Mapping[str, float] = field(default_factory=dict)
     """Wall-clock seconds: `policy_s`, `env_s`."""
 

@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "list": Command("listing", "show environments, or the tasks of one"),
         "eval": Command("evaluate", "play policies in an environment, record it, report the score"),
         "check": Command("check", "check that an environment keeps the contract"),
+        "audit": Command("audit", "attack a verifier, and say what it lets pass"),
         "play": Command("play", "play one episode yourself, or watch a policy play it"),
         "show": Command("show", "report on recorded runs, or show one of their episodes"),
         "score": Command("score", "compute a reward on a recorded run"),

@@ -233,7 +233,7 @@ def test_the_turn_limit_is_a_failure(env):
     ("action", "kind"),
     [
         ('ask("colour of the sky")', "unknown"),
-        ('ask("plase")', "unknown"),
+        ('ask("travl")', "unknown"),
         ('ask("place", options=["the moon"])', "unknown"),
         ('ask("place", options=["beach", "island", "lake", "city"])', "arguments"),
         ('commit(["place=beach"])', "choices"),

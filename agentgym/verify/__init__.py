@@ -1,0 +1,41 @@
+"""Outcome verifiers, and the audit that attacks them.
+
+from agentgym import Task
+from agentgym.verify import ExactMatch
+
+task = Task("capital", data={"answers": ["Canberra"]})
+ExactMatch()(task, {"answer": "canberra."})  # Outcome(score=1.0, passed=True, label='correct', ...)
+
+`agentgym audit exact` tries a verifier with everything in `agentgym.verify.corpus`.
+"""
+
+from agentgym.verify.base import Kind, Verifier, find_verifier, kind_of, register, verifiers
+from agentgym.verify.numeric import Numeric, read_number
+from agentgym.verify.structured import JsonMatch, StateMatch
+from agentgym.verify.text import F1, ExactMatch, f1, normalise
+from agentgym.verify.unit_tests import UnitTests
+
+__all__ = [
+    "F1",
+    "ExactMatch",
+    "JsonMatch",
+    "Kind",
+    "Numeric",
+    "StateMatch",
+    "UnitTests",
+    "Verifier",
+    "f1",
+    "find_verifier",
+    "kind_of",
+    "normalise",
+    "read_number",
+    "register",
+    "verifiers",
+]
+
+register("exact", ExactMatch())
+register("f1", F1())
+register("numeric", Numeric())
+register("json", JsonMatch())
+register("tests", UnitTests())
+register("state", StateMatch())
