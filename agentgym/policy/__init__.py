@@ -8,6 +8,8 @@ spec                                policy
 ``human``                           a person at the terminal
 ``llamacpp:PATH``, ``llamacpp``     a GGUF model inside this process; SmolLM2 by default
 ``smollm2``                         the same
+``transformers:MODEL``              a model of Hugging Face transformers inside this process: a
+                                    folder, a GGUF file, a name on the Hub, or ``smollm2``
 ``openai:MODEL@URL``                a model behind an OpenAI-compatible server
 ``openai:MODEL``                    the same, at ``$OPENAI_BASE_URL`` or the OpenAI API
 ``module:Class``                    your own: anything with `async def act(messages, *, …)`
@@ -29,7 +31,7 @@ from agentgym import models
 from agentgym.errors import ConfigError, did_you_mean
 from agentgym.types import Policy
 
-NAMES = ("oracle", "random", "human", "llamacpp", "openai", *models.MODELS)
+NAMES = ("oracle", "random", "human", "llamacpp", "transformers", "openai", *models.MODELS)
 """Built-in policies, as a spec begins."""
 
 _OPENAI_API = "https://api.openai.com/v1"
@@ -51,6 +53,12 @@ def open_policy(spec: str, **options: Any) -> Policy:
         from agentgym.policy.llamacpp import LlamaCppPolicy
 
         return _construct(LlamaCppPolicy, spec, {**({"path": rest} if rest else {}), **options})
+    if name == "transformers":
+        from agentgym.policy.transformers import TransformersPolicy
+
+        return _construct(
+            TransformersPolicy, spec, {**({"model": rest} if rest else {}), **options}
+        )
     if spec in models.MODELS:
         return open_policy("llamacpp", path=models.find(spec), **options)
     if spec in ("oracle", "random", "human"):
@@ -66,7 +74,8 @@ def open_policy(spec: str, **options: Any) -> Policy:
         return _own(spec, name, rest, options)
     raise ConfigError(
         f"no policy {spec!r}{did_you_mean(name, NAMES)}: give one of oracle, random, human, "
-        f"{', '.join(models.MODELS)}, llamacpp:PATH, openai:MODEL@URL, or module:Class"
+        f"{', '.join(models.MODELS)}, llamacpp:PATH, transformers:MODEL, openai:MODEL@URL, "
+        "or module:Class"
     )
 
 

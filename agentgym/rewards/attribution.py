@@ -2,8 +2,9 @@
 
 SPA: an estimator gives every turn a number, so that the numbers of an episode sum to its outcome.
 Here it is a ridge regression on hashed features of turns: closed form, the same on every machine,
-one JSON file. It knows no more than what is asked of it: fitted on failures alone it has nothing to
-credit, and a signal made of it is refused.
+one JSON file (`attribution_torch` has a small network, which may look at what came before). It
+knows no more than what is asked of it: fitted on failures alone it has nothing to credit, and a
+signal made of it is refused.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import orjson
@@ -30,10 +31,40 @@ from agentgym.types import Observation, Trajectory
 Calibration = Literal["shift", "scale"]
 FEATURES = ("action", "words", "observation", "feedback")
 """What an estimator may look at, besides `fact:NAME`."""
+NETWORK = "agentgym network progress estimator 1"
+"""How a file begins that holds a network."""
 _KIND = "agentgym ridge progress estimator 1"
 _WORDS = 256
 """Most words of a text that are looked at."""
 _LEAST_SUM = 1e-8
+
+
+class Estimator(Protocol):
+    """What `spa` asks for the contributions of turns."""
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """What it looks at: `FEATURES`, `fact:NAME`."""
+        ...
+
+    @property
+    def episodes(self) -> int:
+        """How many it was fitted on."""
+        ...
+
+    @property
+    def successes(self) -> int:
+        """How many of those had an outcome above 0."""
+        ...
+
+    @property
+    def blank(self) -> bool:
+        """Whether it credits nothing to any turn."""
+        ...
+
+    def predict(self, trajectory: Trajectory) -> Floats:
+        """float64[T]: what each turn contributed; known when the turn has ended."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +110,7 @@ class ProgressEstimator:
             RewardError: There is nothing to fit to, or a parameter is wrong.
         """
         features = tuple(features)
-        _check_features(features)
+        check_features(features)
         if not 0.0 < ridge < np.inf:
             raise RewardError(f"ridge is {ridge!r}: give a number above 0")
         if dimension < 1:
@@ -88,7 +119,7 @@ class ProgressEstimator:
             (
                 trajectory.key,
                 trajectory.outcome.score,
-                _design(trajectory, features, dimension).sum(axis=0),
+                hashed_turns(trajectory, features, dimension).sum(axis=0),
             )
             for trajectory in trajectories
             if trajectory.outcome is not None and trajectory.outcome.available
@@ -102,9 +133,14 @@ class ProgressEstimator:
         weights = ridge_weights(np.array([row for *_, row in found]), outcomes, ridge)
         return cls(weights, features, ridge, len(found), int(np.count_nonzero(outcomes)))
 
+    @property
+    def blank(self) -> bool:
+        """Whether it credits nothing to any turn."""
+        return not self.weights.any()
+
     def predict(self, trajectory: Trajectory) -> Floats:
         """float64[T]: what each turn contributed; known when the turn has ended."""
-        credit: Floats = _design(trajectory, self.features, self.weights.size) @ self.weights
+        credit: Floats = hashed_turns(trajectory, self.features, self.weights.size) @ self.weights
         return credit
 
     def loss(self, trajectories: Sequence[Trajectory]) -> float:
@@ -113,14 +149,7 @@ class ProgressEstimator:
         Raises:
             RewardError: None is scored.
         """
-        errors = [
-            float(self.predict(trajectory).sum()) - trajectory.outcome.score
-            for trajectory in trajectories
-            if trajectory.outcome is not None and trajectory.outcome.available
-        ]
-        if not errors:
-            raise RewardError("spa: no episode is scored, so there is no loss")
-        return float(np.mean(np.square(errors)))
+        return squared_error(self, trajectories)
 
     def save(self, path: str | Path) -> str:
         """Write it as JSON; equal estimators are equal files. Returns the file's SHA-256."""
@@ -150,7 +179,7 @@ class ProgressEstimator:
         Raises:
             RewardError: It cannot be read, is another file than `sha256` says, or no estimator.
         """
-        return cls._read(path, _bytes(path, sha256))
+        return cls._read(path, read_bytes(path, sha256))
 
     @classmethod
     def _read(cls, path: str | Path, data: bytes) -> ProgressEstimator:
@@ -161,7 +190,7 @@ class ProgressEstimator:
             weights = np.zeros(int(document["dimension"]))
             weights[np.array(document["places"], dtype=np.int64)] = document["weights"]
             features = tuple(map(str, document["features"]))
-            _check_features(features)
+            check_features(features)
             if not np.isfinite(weights).all():
                 raise ValueError("a weight that is not finite")
             return cls(
@@ -176,6 +205,22 @@ class ProgressEstimator:
                 f"spa: {str(path)!r} is no estimator ({type(error).__name__}: {error}): give a "
                 "file that ProgressEstimator.save wrote"
             ) from error
+
+
+def squared_error(estimator: Estimator, trajectories: Sequence[Trajectory]) -> float:
+    """The mean of (sum_t c_t - outcome)^2 over scored episodes.
+
+    Raises:
+        RewardError: None is scored.
+    """
+    errors = [
+        float(estimator.predict(trajectory).sum()) - trajectory.outcome.score
+        for trajectory in trajectories
+        if trajectory.outcome is not None and trajectory.outcome.available
+    ]
+    if not errors:
+        raise RewardError("spa: no episode is scored, so there is no loss")
+    return float(np.mean(np.square(errors)))
 
 
 def ridge_weights(design: Floats, outcomes: Floats, ridge: float) -> Floats:
@@ -224,7 +269,7 @@ class Spa(Signal):
     refused.
 
     Args:
-        estimator: Path of a file that `ProgressEstimator.save` wrote.
+        estimator: Path of a file that an estimator's `save` wrote.
         sha256: Of that file; taken from it if empty.
         calibrate: None: as estimated, and causal; `shift` or `scale`: made to sum to the outcome.
     """
@@ -243,10 +288,10 @@ class Spa(Signal):
         if not isinstance(self.estimator, str):
             raise RewardError(f"spa: estimator is {self.estimator!r}: give the path of a file")
         if not self.sha256:
-            found = hashlib.sha256(_bytes(self.estimator, "")).hexdigest()
+            found = hashlib.sha256(read_bytes(self.estimator, "")).hexdigest()
             object.__setattr__(self, "sha256", found)
         model = self.model
-        if not model.weights.any():
+        if model.blank:
             raise RewardError(
                 f"spa: the estimator {self.estimator!r} credits nothing to any turn: it was fitted "
                 f"on {model.episodes} episodes of which {model.successes} had any success; fit it "
@@ -254,7 +299,7 @@ class Spa(Signal):
             )
 
     @property
-    def model(self) -> ProgressEstimator:
+    def model(self) -> Estimator:
         """The estimator, read once."""
         return _load(self.estimator, self.sha256)
 
@@ -288,11 +333,20 @@ class Spa(Signal):
 
 
 @functools.lru_cache(maxsize=16)
-def _load(path: str, sha256: str) -> ProgressEstimator:
+def _load(path: str, sha256: str) -> Estimator:
+    if NETWORK.encode() in read_bytes(path, sha256)[:80]:
+        from agentgym.rewards.attribution_torch import NetworkEstimator
+
+        return NetworkEstimator.load(path, sha256)
     return ProgressEstimator.load(path, sha256)
 
 
-def _bytes(path: str | Path, sha256: str) -> bytes:
+def read_bytes(path: str | Path, sha256: str) -> bytes:
+    """An estimator's file.
+
+    Raises:
+        RewardError: It cannot be read, or is another file than `sha256` says.
+    """
     try:
         data = Path(path).read_bytes()
     except OSError as error:
@@ -312,7 +366,12 @@ def _bytes(path: str | Path, sha256: str) -> bytes:
 # ------------------------------------------------------------------------------------ features
 
 
-def _check_features(features: tuple[str, ...]) -> None:
+def check_features(features: tuple[str, ...]) -> None:
+    """Refuse what cannot be looked at.
+
+    Raises:
+        RewardError: There is no such feature, or none, or one twice.
+    """
     if not features or len(set(features)) != len(features):
         raise RewardError(f"features are {features!r}: give at least one, none twice")
     for feature in features:
@@ -323,7 +382,7 @@ def _check_features(features: tuple[str, ...]) -> None:
             )
 
 
-def _design(trajectory: Trajectory, features: tuple[str, ...], dimension: int) -> Floats:
+def hashed_turns(trajectory: Trajectory, features: tuple[str, ...], dimension: int) -> Floats:
     """float64[T, D]: the features of each turn, hashed; those of a turn know nothing later."""
     design = np.zeros((len(trajectory.turns), dimension))
     for t, turn in enumerate(trajectory.turns):

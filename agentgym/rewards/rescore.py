@@ -33,25 +33,30 @@ def rescore(
         RewardError: It cannot be computed; says for which episode.
     """
     keys = [key for key, (_, head) in store.heads().items() if head["scored"]]
-    for chunk in _chunks(keys, bound.stage):
-        trajectories = []
-        for trajectory in store.episodes(chunk):
-            if trajectory.turns:
-                trajectories.append(trajectory)
-            if ended is not None:
-                ended(trajectory)
-        yield from bound.score(trajectories, step)
+    whole_groups = bound.stage is Stage.GROUP
+    if whole_groups:
+        keys = [key for members in _groups(keys).values() for key in members]
+    gathered: list[Trajectory] = []
+    for trajectory in store.episodes(keys):
+        if ended is not None:
+            ended(trajectory)
+        if not trajectory.turns:
+            continue
+        complete = len(gathered) >= CHUNK
+        if whole_groups:
+            complete = bool(gathered) and gathered[0].key.group != trajectory.key.group
+        if complete:
+            yield from bound.score(gathered, step)
+            gathered = []
+        gathered.append(trajectory)
+    yield from bound.score(gathered, step)
 
 
-def _chunks(keys: Sequence[EpisodeKey], stage: Stage) -> Iterator[Sequence[EpisodeKey]]:
-    """Keys that are computed together: whole groups, where the reward needs them."""
-    if stage is not Stage.GROUP:
-        yield from (keys[i : i + CHUNK] for i in range(0, len(keys), CHUNK))
-        return
+def _groups(keys: Sequence[EpisodeKey]) -> dict[Any, list[EpisodeKey]]:
     groups: dict[Any, list[EpisodeKey]] = {}
     for key in keys:
         groups.setdefault(key.group, []).append(key)
-    yield from groups.values()
+    return groups
 
 
 def row(scored: Scored) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import re
 from abc import ABC, abstractmethod
 from array import array
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -94,6 +94,10 @@ class CachedScorer(ABC):
     def measure(self, context: Ids, target: Ids, about: str) -> Sequence[float]:
         """The natural-log probability of each token of `target`."""
 
+    def measure_all(self, asked: Sequence[tuple[Ids, Ids, str]]) -> Iterable[Sequence[float]]:
+        """What `measure` gives for each: one by one, where an engine has no better way."""
+        return (self.measure(*each) for each in asked)
+
     @property
     def provenance(self) -> dict[str, Any]:
         """What is recorded beside the numbers."""
@@ -114,18 +118,21 @@ class CachedScorer(ABC):
                 raise RewardError(f"{asker(request.about)}there is no token to score")
             resolved.append((context, target, _key(version, context, target)))
         found: dict[bytes, Floats] = {}
+        missing: dict[bytes, tuple[Ids, Ids, str]] = {}
         # contexts that extend one another come together: an engine keeps what it has read
         for i in sorted(range(len(resolved)), key=lambda i: resolved[i][:2]):
             context, target, key = resolved[i]
-            if key in found:
-                continue
             if key in self._answers:
                 self._answers.move_to_end(key)
                 found[key] = self._answers[key]
-                continue
+            elif key not in missing:
+                missing[key] = (context, target, requests[i].about)
+        asked = list(missing.values())
+        for key, (_, target, about), told in zip(
+            missing, asked, self.measure_all(asked), strict=True
+        ):
             self.asked += 1
-            about = requests[i].about
-            answer = _checked(self.measure(context, target, about), len(target), about)
+            answer = _checked(told, len(target), about)
             found[key] = self._answers[key] = answer
             if len(self._answers) > self._cached:
                 self._answers.popitem(last=False)
