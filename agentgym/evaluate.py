@@ -62,6 +62,8 @@ class Plan:
     sampling: Sampling = field(default_factory=Sampling)
     history: int | None = None
     show_admissible: bool = False
+    reward: str | None = None
+    """Expression of a reward to compute on the episodes (`agentgym.rewards.parse`)."""
 
     def __post_init__(self) -> None:
         for name in ("env_args", "policy_args"):  # as a manifest gives them back: tuples are lists
@@ -173,6 +175,11 @@ class Run:
             self.keys = plan.keys(env)
             """Every episode of the plan."""
             manifest = {**plan.manifest(env), "episodes": len(self.keys)}
+            self._reward = None
+            if plan.reward is not None:
+                from agentgym.rewards import bind, parse  # numpy and a dozen modules of signals
+
+                self._reward = bind(parse(plan.reward), env.unwrapped)
             grammar = getattr(env, "grammar", None)
             self._tools = grammar.tools() if grammar and grammar.dialect == "tools" else None
         if not self.keys:
@@ -237,7 +244,11 @@ class Run:
                 await close()
 
     def close(self) -> None:
-        """Force everything to disk and release the folder."""
+        """Force everything to disk, compute the plan's reward, and release the folder."""
+        if self._reward is not None:
+            from agentgym.rewards.rescore import rescore, row
+
+            self.store.write_rewards("reward", map(row, rescore(self.store, self._reward)))
         self.store.close()
 
 

@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 
 _PLANNED = (
     "arg", "split", "max_turns", "dialect", "limit", "task", "seeds", "group", "seed", "history",
-    "show_admissible", "constrain", "policy_arg", "temperature", "top_p", "top_k", "max_tokens",
-    "stop",
+    "show_admissible", "reward", "constrain", "policy_arg", "temperature", "top_p", "top_k",
+    "max_tokens", "stop",
 )  # fmt: skip
 """Arguments that decide what happens in a run: resumed alone, it has them from its manifest."""
 
@@ -117,6 +117,12 @@ def _add_policy(parser: argparse.ArgumentParser) -> None:
         "--show-admissible",
         action="store_true",
         help="list the admissible actions with each observation",
+    )
+    group.add_argument(
+        "--reward",
+        metavar="EXPRESSION",
+        help="also compute this reward of every episode, into OUT/rewards (`agentgym reward list` "
+        "shows what there is)",
     )
 
 
@@ -320,6 +326,7 @@ def _from_arguments(args: argparse.Namespace) -> list[tuple[Path, Plan]]:
                 sampling=read_sampling(args),
                 history=args.history,
                 show_admissible=args.show_admissible,
+                reward=args.reward,
             ),
         )
         for policy in args.policy

@@ -12,10 +12,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agentgym.cli.score import add_scorer
 from agentgym.errors import ConfigError
 
 if TYPE_CHECKING:
-    from agentgym.rewards import Scored
+    from agentgym.rewards import Bound, Scored
+    from agentgym.store import Store
     from agentgym.types import Trajectory
 
 _BAR = 24
@@ -28,6 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reward", metavar="EXPRESSION", help="an expression, or a preset's name")
     parser.add_argument("--episode", metavar="KEY|N", default="1", help="by key or number")
     parser.add_argument("--step", type=float, default=0.0, help="of training, for schedules")
+    add_scorer(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -79,25 +82,33 @@ def _list(as_json: bool) -> None:
 
 def _explain(args: argparse.Namespace) -> None:
     from agentgym.cli import render
-    from agentgym.cli.score import open_run
+    from agentgym.cli.score import open_run, open_scorer
     from agentgym.cli.show import find_episode
-    from agentgym.rewards import Stage, bind, parse
+    from agentgym.rewards import bind, parse
     from agentgym.rewards.rescore import row
 
     store = open_run(args.run)
     trajectory = find_episode(store, args.episode)
     reward = parse(args.reward)
-    bound = bind(reward, store.manifest)
+    with open_scorer(args.scorer) as scorer:
+        bound = bind(reward, store.manifest, scorer)
+        scored = _scored(store, trajectory, bound, args.step)
+    if args.json:
+        render.print_json({"reward": str(reward), **row(scored)})
+        return
+    _print(trajectory, scored)
+
+
+def _scored(store: Store, trajectory: Trajectory, bound: Bound, step: float) -> Scored:
+    """What the episode is paid; with the rest of its group, where that matters."""
+    from agentgym.rewards import Stage
+
     together = [trajectory]
     if bound.stage is Stage.GROUP:
         heads = store.heads().items()
         group = [k for k, (_, head) in heads if k.group == trajectory.key.group and head["scored"]]
         together = [each for each in store.episodes(group) if each.turns]
-    scored = next(each for each in bound.score(together, args.step) if each.key == trajectory.key)
-    if args.json:
-        render.print_json({"reward": str(reward), **row(scored)})
-        return
-    _print(trajectory, scored)
+    return next(each for each in bound.score(together, step) if each.key == trajectory.key)
 
 
 def _print(trajectory: Trajectory, scored: Scored) -> None:

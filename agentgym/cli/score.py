@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from agentgym.errors import ConfigError
 
 if TYPE_CHECKING:
     from agentgym.rewards import Scored
+    from agentgym.rewards.scorer import Scorer
     from agentgym.store import Store
 
 
@@ -37,7 +39,37 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--step", type=float, default=0.0, help="of training, for schedules (default: 0)"
     )
+    add_scorer(parser)
     parser.add_argument("--json", action="store_true", help="print a summary as JSON")
+
+
+def add_scorer(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that names who answers signals that ask a model."""
+    parser.add_argument(
+        "--scorer",
+        metavar="NAME[:MODEL]",
+        help="who tells log-probabilities to signals that ask: llamacpp (its small model), or "
+        "llamacpp:FILE.gguf",
+    )
+
+
+@contextmanager
+def open_scorer(name: str | None) -> Iterator[Scorer | None]:
+    """The scorer of that name, closed afterwards; none for None.
+
+    Raises:
+        ConfigError: There is no such scorer.
+    """
+    kind, _, model = (name or "").partition(":")
+    if name is None:
+        yield None
+    elif kind == "llamacpp":
+        from agentgym.rewards.scorer_llamacpp import LlamaScorer
+
+        with LlamaScorer(model or None) as scorer:
+            yield scorer
+    else:
+        raise ConfigError(f"there is no scorer {name!r}: give llamacpp, or llamacpp:FILE.gguf")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -51,10 +83,10 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--name {args.name!r}: give a plain file name, without its ending")
     store = open_run(args.run)
     reward = parse(args.reward)
-    bound = bind(reward, store.manifest)
     progress = Progress("score", len(store.heads()))
     summary = Summary()
-    with progress:
+    with open_scorer(args.scorer) as scorer, progress:
+        bound = bind(reward, store.manifest, scorer)
         rows = (
             row(each)
             for each in summary.over(rescore(store, bound, step=args.step, ended=progress.add))

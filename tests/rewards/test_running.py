@@ -166,6 +166,27 @@ def test_presets_pay_where_the_world_has_their_facts_and_say_what_is_missing_els
 # ------------------------------------------------------------------------------------ command line
 
 
+def test_an_evaluation_computes_its_reward_and_refuses_one_it_cannot_before_it_starts(
+    tmp_path, capsys
+):
+    args = ["eval", ENV, "--arg", "size=small", "--policy", "oracle", "--limit", "3"]
+    assert cli.main([*args, "--reward", "box_iou", "--out", str(tmp_path / "no")]) != 0
+    assert "box_iou needs the fact 'box'" in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()
+    assert cli.main([*args, "--reward", GROUPED, "--out", str(tmp_path / "run")]) == 0
+    run = Store.open(tmp_path / "run")
+    assert run.manifest["plan"]["reward"] == GROUPED
+    assert len(list(run.rewards("reward"))) == 3
+
+
+def test_a_model_can_be_asked_from_the_command_line(store, capsys):
+    args = ["score", str(store.path), "--reward", "info_gain(history='text')"]
+    assert cli.main(args) != 0
+    assert "--scorer llamacpp" in capsys.readouterr().err
+    assert cli.main([*args, "--scorer", "oracle"]) != 0
+    assert "no scorer 'oracle'" in capsys.readouterr().err
+
+
 def test_score_writes_the_rewards_of_a_run_and_says_what_each_part_paid(store, capsys):
     args = ["score", str(store.path), "--reward", CAUSAL, "--name", "shaped", "--json"]
     assert cli.main(args) == 0
