@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     with open_scorer(args.scorer) as scorer, progress:
         bound = bind(reward, store.manifest, scorer)
         rows = (
-            row(each)
+            row(each, scorer)
             for each in summary.over(rescore(store, bound, step=args.step, ended=progress.add))
         )
         path = store.write_rewards(args.name, rows)

@@ -26,8 +26,10 @@ from agentgym.rewards.batch import Batch, PerTurn
 from agentgym.types import Trajectory
 
 if TYPE_CHECKING:
+    from agentgym.rewards.bound import Bound
     from agentgym.rewards.groups import GroupOperation
     from agentgym.rewards.schedules import Schedule
+    from agentgym.rewards.scorer import Scorer
 
 
 class Stage(IntEnum):
@@ -87,6 +89,16 @@ class Reward:
     def reduced(self) -> Reward:
         """Itself where its sum means something, else its mean."""
         return self if self.total else operations.Mean(self)
+
+    def bind(self, provides: Any, scorer: Scorer | None = None) -> Bound:
+        """Check that it can be computed from what an environment or a run's manifest provides.
+
+        Raises:
+            RewardError: A fact or the scorer is missing; names the part that needs it.
+        """
+        from agentgym.rewards.bound import bind
+
+        return bind(self, provides, scorer)
 
     def walk(self) -> Iterator[Reward]:
         """Itself and all it is made of."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentgym.rewards.bound import Bound, Scored
 from agentgym.rewards.expression import Stage
 from agentgym.store import Store
 from agentgym.types import EpisodeKey, Trajectory
+
+if TYPE_CHECKING:
+    from agentgym.rewards.scorer import Scorer
 
 CHUNK = 64
 """Episodes computed at once, where they need not be whole groups."""
@@ -59,9 +62,15 @@ def _groups(keys: Sequence[EpisodeKey]) -> dict[Any, list[EpisodeKey]]:
     return groups
 
 
-def row(scored: Scored) -> dict[str, Any]:
-    """A line of `rewards/NAME.jsonl`: None where a part has no value."""
+def row(scored: Scored, scorer: Scorer | None = None) -> dict[str, Any]:
+    """A line of `rewards/NAME.jsonl`: None where a part has no value.
+
+    Args:
+        scored: What an episode is paid.
+        scorer: The one that was asked, whose weights are recorded.
+    """
     return {
+        **({} if scorer is None else {"scorer": scorer.weight_version}),
         "key": tuple(scored.key),
         "outcome": scored.outcome,
         "total": scored.total,

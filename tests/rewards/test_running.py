@@ -30,7 +30,9 @@ GROUPED = "outcome.group(zscore(pool='totals')) + 0.1 * progress.group(zscore())
 
 def play(policy: str, out: Path, group: int = 2, env: str = ENV, **args: object) -> Store:
     tasks = tuple(TASKS) if env == ENV else ()
-    plan = Plan(env=env, env_args=args or SMALL, policy=policy, tasks=tasks, group=group)
+    if not args and env == ENV:
+        args = {**SMALL}
+    plan = Plan(env, policy, args, tasks=tasks, limit=None if tasks else 3, group=group)
     run = Run(plan, out)
 
     async def everything() -> None:
@@ -142,25 +144,48 @@ def test_a_stored_run_is_scored_alike_every_time_bit_for_bit(store, reward):
         assert paid == pytest.approx(each["per_turn"])
 
 
-BINDS = {"dense-progress", "gra", "gra-sum", "dra", "dra-sum"}
-"""Presets that ALFWorld has the facts for; `igpo` and `infopo` ask a model."""
+EVERYWHERE = {"gra", "gra-sum", "dra", "dra-sum"}
+"""Presets that need no facts; `igpo` and `infopo` ask a model."""
+WORLDS = {
+    ENV: (SMALL, EVERYWHERE | {"dense-progress"}),
+    "agentgym/Clarify-v0": ({}, EVERYWHERE),
+    "agentgym/TextWorld-v0": ({"family": "coin", "level": 1}, EVERYWHERE | {"dense-progress"}),
+}
+"""Each world's arguments, and the presets that bind to it."""
+
+
+@pytest.fixture(scope="module", params=WORLDS)
+def runs(request, tmp_path_factory):
+    """A world, and what the oracle and a random player did in it."""
+    if request.param == "agentgym/TextWorld-v0":
+        pytest.importorskip("textworld", reason="needs agentgym-env[textworld]")
+    args, binds = WORLDS[request.param]
+    folder = tmp_path_factory.mktemp("worlds")
+    played = {
+        policy: play(policy, folder / policy, 1, request.param, **args)
+        for policy in ("oracle", "random")
+    }
+    return binds, played
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
-@pytest.mark.parametrize("policy", ["oracle", "random"])
 def test_presets_pay_where_the_world_has_their_facts_and_say_what_is_missing_elsewhere(
-    preset, policy, tmp_path
+    preset, runs
 ):
-    run = play(policy, tmp_path / "run", group=1)
-    if preset not in BINDS:
-        with pytest.raises(RewardError, match=r"needs the fact '\w+'|asks a model"):
-            bind(parse(preset), run.manifest)
-        return
-    for scored in rescore(run, bind(parse(preset), run.manifest)):
-        if policy == "oracle":
-            assert scored.total > scored.outcome == 1.0
-        else:
-            assert scored.per_turn.any() or preset.startswith("gra")
+    binds, played = runs
+    for policy, run in played.items():
+        if preset not in binds:
+            with pytest.raises(RewardError, match=r"needs the fact '\w+'|asks a model"):
+                bind(parse(preset), run.manifest)
+            continue
+        for scored in rescore(run, bind(parse(preset), run.manifest)):
+            if policy == "oracle":  # valid and won: every turn is paid, on top of the outcome
+                assert (scored.per_turn > 0).all()
+                assert scored.total > scored.outcome == 1.0
+            elif preset.startswith("gra") and scored.outcome < 0.5:  # the gate is closed
+                assert scored.total == scored.outcome
+            else:
+                assert scored.per_turn.any()
 
 
 # ------------------------------------------------------------------------------------ command line
