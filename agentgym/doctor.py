@@ -38,6 +38,7 @@ EXTRAS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "alfworld": ("alfworld", "alfworld"),
         "llamacpp": ("xllamacpp", "xllamacpp"),
         "vllm": ("vllm", "vllm"),
+        "transformers": ("transformers", "transformers"),
         "image": ("PIL", "pillow"),
         "parquet": ("pyarrow", "pyarrow"),
     }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Set up a fresh Debian or Ubuntu machine: scripts/setup.sh [system] [python] [model] [browser]
+# Set up a fresh Debian or Ubuntu machine: scripts/setup.sh [system] [python] [transformers] [model]
+# [browser]
 #
 # One function a part. Each looks before it acts, so a second run does nothing; says what it does;
 # and ends with its time. Packages are asked for by name only, so indexes, mirrors and proxies
@@ -11,6 +12,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
 EXTRAS=dev,textworld,alfworld,llamacpp,image,parquet
+TORCH=2.13.0
 VENV=.venv
 STAMP=$VENV/.setup-stamp
 
@@ -121,6 +123,7 @@ hand_pip_settings_to_uv() {
     value=${value#\'} value=${value%\'}
     case ${name##*.} in
       index-url) export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-$value} ;;
+      find-links) export UV_FIND_LINKS=${UV_FIND_LINKS:-${value//[[:space:]]/,}} ;;
       cert) export SSL_CERT_FILE=${SSL_CERT_FILE:-$value} ;;
       proxy) export ALL_PROXY=${ALL_PROXY:-$value} ;;
     esac
@@ -172,6 +175,32 @@ set_up_python() {
   fi
   printf '%s\n' "$stamp" >"$STAMP"
 }
+
+# torch in its CPU build, and only then transformers, which would else bring one of several GB.
+set_up_transformers() {
+  local stamp built=$VENV/.transformers-stamp
+  stamp="$TORCH $(grep '^transformers = ' pyproject.toml)"
+  if [ "$(cat "$built" 2>/dev/null)" = "$stamp" ]; then
+    note="nothing changed"
+    return
+  fi
+  rm -f "$built"
+  hand_pip_settings_to_uv
+  say "transformers: installing torch $TORCH (CPU), transformers"
+  # From what is configured, else from where uv knows such builds to be.
+  if { quietly into_venv "torch==$TORCH+cpu" 2>/dev/null ||
+    quietly into_venv --torch-backend cpu "torch==$TORCH"; } &&
+    quietly into_venv -r pyproject.toml --extra transformers; then
+    printf '%s\n' "$stamp" >"$built"
+    note="torch $TORCH, CPU"
+    return
+  fi
+  complain "transformers: not installed; with a torch of your own:" \
+    "uv pip install torch, then '.[transformers]'"
+  [ "${CI:-}" != true ] # elsewhere the tests that need it are skipped, and say so
+}
+
+into_venv() { VIRTUAL_ENV=$PWD/$VENV timeout 900 "$VENV/bin/uv" pip install -q "$@"; }
 
 # A small language model, checked against its hash, in ~/.cache/agentgym (or $AGENTGYM_CACHE).
 set_up_model() {
@@ -238,9 +267,9 @@ run() {
 failed=()
 for part in "${@:-}"; do
   case $part in
-    system | python | model | browser) ;;
+    system | python | transformers | model | browser) ;;
     *)
-      complain "which part? system, python, model, browser"
+      complain "which part? system, python, transformers, model, browser"
       exit 2
       ;;
   esac

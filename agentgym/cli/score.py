@@ -48,8 +48,8 @@ def add_scorer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scorer",
         metavar="NAME[:MODEL]",
-        help="who tells log-probabilities to signals that ask: llamacpp (its small model), or "
-        "llamacpp:FILE.gguf",
+        help="who tells log-probabilities to signals that ask: llamacpp or transformers (a small "
+        "model), llamacpp:FILE.gguf, transformers:MODEL",
     )
 
 
@@ -68,8 +68,15 @@ def open_scorer(name: str | None) -> Iterator[Scorer | None]:
 
         with LlamaScorer(model or None) as scorer:
             yield scorer
+    elif kind == "transformers":
+        from agentgym.rewards.scorer_transformers import TransformersScorer
+
+        yield TransformersScorer(model or "smollm2")
     else:
-        raise ConfigError(f"there is no scorer {name!r}: give llamacpp, or llamacpp:FILE.gguf")
+        raise ConfigError(
+            f"there is no scorer {name!r}: give llamacpp or transformers, or one with a model, as "
+            "in llamacpp:FILE.gguf"
+        )
 
 
 def run(args: argparse.Namespace) -> int:

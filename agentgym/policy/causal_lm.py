@@ -312,7 +312,7 @@ def _located(model: str | Path, gguf_file: str) -> tuple[str, str]:
     """What transformers takes: a folder or a name on the Hub, and a GGUF file in it."""
     if not str(model):
         raise ConfigError("there is no model: give a file, a folder or a name on the Hub")
-    path = models.find(model) if model in models.MODELS else Path(model).expanduser()
+    path = models.find(str(model)) if model in models.MODELS else Path(model).expanduser()
     if path.is_file():
         return str(path.parent), path.name
     if path.is_dir():

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import re
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,21 +19,17 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 import orjson
 
-from agentgym.errors import RewardError, did_you_mean
+from agentgym.errors import RewardError
 from agentgym.rewards.batch import Floats
 from agentgym.rewards.expression import Signal, Stage
-from agentgym.rewards.facts import number
 from agentgym.rewards.text import register
-from agentgym.types import Observation, Trajectory
+from agentgym.rewards.turn_features import check_features, hashed_turns
+from agentgym.types import Trajectory
 
 Calibration = Literal["shift", "scale"]
-FEATURES = ("action", "words", "observation", "feedback")
-"""What an estimator may look at, besides `fact:NAME`."""
 NETWORK = "agentgym network progress estimator 1"
 """How a file begins that holds a network."""
 _KIND = "agentgym ridge progress estimator 1"
-_WORDS = 256
-"""Most words of a text that are looked at."""
 _LEAST_SUM = 1e-8
 
 
@@ -44,7 +38,7 @@ class Estimator(Protocol):
 
     @property
     def features(self) -> tuple[str, ...]:
-        """What it looks at: `FEATURES`, `fact:NAME`."""
+        """What it looks at: `turn_features.FEATURES`, `fact:NAME`."""
         ...
 
     @property
@@ -79,7 +73,7 @@ class ProgressEstimator:
     weights: Floats
     """float64[D]"""
     features: tuple[str, ...]
-    """What it looks at: `FEATURES`, `fact:NAME`."""
+    """What it looks at: `turn_features.FEATURES`, `fact:NAME`."""
     ridge: float
     episodes: int
     """How many it was fitted on."""
@@ -361,62 +355,3 @@ def read_bytes(path: str | Path, sha256: str) -> bytes:
             f"{sha256}; give the right file, or leave sha256 out to take this one"
         )
     return data
-
-
-# ------------------------------------------------------------------------------------ features
-
-
-def check_features(features: tuple[str, ...]) -> None:
-    """Refuse what cannot be looked at.
-
-    Raises:
-        RewardError: There is no such feature, or none, or one twice.
-    """
-    if not features or len(set(features)) != len(features):
-        raise RewardError(f"features are {features!r}: give at least one, none twice")
-    for feature in features:
-        if feature not in FEATURES and not re.fullmatch(r"fact:\S+", feature):
-            raise RewardError(
-                f"there is no feature {feature!r}{did_you_mean(feature, FEATURES)}: there is "
-                f"{', '.join(FEATURES)} and fact:NAME"
-            )
-
-
-def hashed_turns(trajectory: Trajectory, features: tuple[str, ...], dimension: int) -> Floats:
-    """float64[T, D]: the features of each turn, hashed; those of a turn know nothing later."""
-    design = np.zeros((len(trajectory.turns), dimension))
-    for t, turn in enumerate(trajectory.turns):
-        row = design[t]
-        for feature in features:
-            match feature:
-                case "action":
-                    _add(row, f"a:{turn.action}")
-                case "words":
-                    for word in _words(turn.action):
-                        _add(row, f"w:{word}")
-                case "observation":
-                    for word in _words(turn.observation):
-                        _add(row, f"o:{word}")
-                case "feedback":
-                    last = t + 1 == len(trajectory.turns)
-                    seen = trajectory.final_observation if last else None
-                    for word in _words(seen if last else trajectory.turns[t + 1].observation):
-                        _add(row, f"f:{word}")
-                case _:
-                    value = number(trajectory, t, feature.partition(":")[2])
-                    if value is not None:
-                        _add(row, feature, value)
-    return design
-
-
-def _words(observation: Observation | None) -> list[str]:
-    """Each once, in order."""
-    if observation is None:
-        return []
-    text = observation if isinstance(observation, str) else str(observation.get("text", ""))
-    return list(dict.fromkeys(re.findall(r"\w+", text.casefold())[:_WORDS]))
-
-
-def _add(row: Floats, feature: str, value: float = 1.0) -> None:
-    """Add a feature at its hashed place; the same in every process."""
-    row[zlib.crc32(feature.encode("utf-8", "surrogatepass")) % row.size] += value

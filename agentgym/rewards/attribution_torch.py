@@ -18,14 +18,9 @@ import numpy as np
 import orjson
 
 from agentgym.errors import RegistryError, RewardError
-from agentgym.rewards.attribution import (
-    NETWORK,
-    check_features,
-    hashed_turns,
-    read_bytes,
-    squared_error,
-)
+from agentgym.rewards.attribution import NETWORK, read_bytes, squared_error
 from agentgym.rewards.batch import Floats
+from agentgym.rewards.turn_features import check_features, hashed_turns
 from agentgym.types import Trajectory
 
 
@@ -42,7 +37,7 @@ class NetworkEstimator:
     weights: Mapping[str, Floats]
     """float64: `words` [D, H], `input` and `hidden` [3H, H], their `_bias` [3H], `head` [H]."""
     features: tuple[str, ...]
-    """What it looks at: `FEATURES`, `fact:NAME`."""
+    """What it looks at: `turn_features.FEATURES`, `fact:NAME`."""
     seed: int
     episodes: int
     """How many it was fitted on."""
@@ -110,7 +105,8 @@ class NetworkEstimator:
             outcomes,
             (dimension, hidden),
             epochs,
-            {"lr": learning_rate, "weight_decay": weight_decay},
+            learning_rate,
+            weight_decay,
             seed,
         )
         return cls(weights, features, seed, len(found), int(np.count_nonzero(outcomes)))
@@ -204,7 +200,8 @@ def _fitted(
     outcomes: list[float],
     shape: tuple[int, int],
     epochs: int,
-    options: Mapping[str, float],
+    learning_rate: float,
+    weight_decay: float,
     seed: int,
 ) -> dict[str, Floats]:
     """The weights, by torch: float64, on the CPU, one thread."""
@@ -231,15 +228,23 @@ def _fitted(
             real = torch.arange(int(lengths.max())) < lengths[:, None]
             wanted = torch.tensor(outcomes, dtype=torch.float64)
             parameters = [*words.parameters(), *recurrent.parameters(), *head.parameters()]
-            optimizer = torch.optim.AdamW(parameters, **options)
-            for _ in range(epochs):
+            means, squares = ([torch.zeros_like(p) for p in parameters] for _ in range(2))
+            for epoch in range(1, epochs + 1):
                 seen = torch.zeros((*real.shape, hidden), dtype=torch.float64)
                 seen[real] = words(bags[0], bags[1], per_sample_weights=bags[2]).tanh()
                 credit = head(recurrent(seen)[0])[..., 0] * real
                 loss = (credit.sum(1) - wanted).square().mean()
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
+                # AdamW; torch.optim's would import a compiler first
+                slopes = torch.autograd.grad(loss, parameters)
+                with torch.no_grad():
+                    for p, slope, mean, square in zip(
+                        parameters, slopes, means, squares, strict=True
+                    ):
+                        mean.lerp_(slope, 0.1)
+                        square.lerp_(slope.square(), 0.001)
+                        scale = (square / (1 - 0.999**epoch)).sqrt() + 1e-8
+                        step = mean / (1 - 0.9**epoch) / scale
+                        p -= learning_rate * (step + weight_decay * p)
             trained = {
                 "words": words.weight,
                 "input": recurrent.weight_ih_l0,
