@@ -2,19 +2,20 @@
 
 SPA: an estimator gives every turn a number, so that the numbers of an episode sum to its outcome.
 Here it is a ridge regression on hashed features of turns: closed form, the same on every machine,
-one JSON file (`attribution_torch` has a small network, which may look at what came before). It
-knows no more than what is asked of it: fitted on failures alone it has nothing to credit, and a
-signal made of it is refused.
+one JSON file. Two others may look at what came before a turn: a small network (`attribution_torch`)
+and a head on a language model (`attribution_hf`). None knows more than what is asked of it: fitted
+on failures alone it has nothing to credit, and a signal made of it is refused.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 import orjson
@@ -27,42 +28,129 @@ from agentgym.rewards.turn_features import check_features, hashed_turns
 from agentgym.types import Trajectory
 
 Calibration = Literal["shift", "scale"]
+RIDGE = "agentgym ridge progress estimator 1"
 NETWORK = "agentgym network progress estimator 1"
-"""How a file begins that holds a network."""
-_KIND = "agentgym ridge progress estimator 1"
+HEAD = "agentgym language model progress estimator 1"
+"""How a file begins, by what it holds."""
 _LEAST_SUM = 1e-8
-
-
-class Estimator(Protocol):
-    """What `spa` asks for the contributions of turns."""
-
-    @property
-    def features(self) -> tuple[str, ...]:
-        """What it looks at: `turn_features.FEATURES`, `fact:NAME`."""
-        ...
-
-    @property
-    def episodes(self) -> int:
-        """How many it was fitted on."""
-        ...
-
-    @property
-    def successes(self) -> int:
-        """How many of those had an outcome above 0."""
-        ...
-
-    @property
-    def blank(self) -> bool:
-        """Whether it credits nothing to any turn."""
-        ...
-
-    def predict(self, trajectory: Trajectory) -> Floats:
-        """float64[T]: what each turn contributed; known when the turn has ended."""
-        ...
+_Row = TypeVar("_Row")
 
 
 @dataclass(frozen=True, eq=False)
-class ProgressEstimator:
+class Estimator(ABC):
+    """What `spa` asks for the contributions of turns; fitted once, kept as one JSON file."""
+
+    kind: ClassVar[str]
+    """How its file begins."""
+    title: ClassVar[str]
+    """What errors call it."""
+
+    features: tuple[str, ...]
+    """What it looks at."""
+    episodes: int
+    """How many it was fitted on."""
+    successes: int
+    """How many of those had an outcome above 0."""
+
+    @property
+    @abstractmethod
+    def blank(self) -> bool:
+        """Whether it has nothing to credit."""
+
+    @abstractmethod
+    def predict(self, trajectory: Trajectory) -> Floats:
+        """float64[T]: what each turn contributed; known when the turn has ended."""
+
+    @abstractmethod
+    def contents(self) -> dict[str, Any]:
+        """What its file holds, beside the kind; JSON."""
+
+    @classmethod
+    @abstractmethod
+    def of_contents(cls, contents: dict[str, Any]) -> Self:
+        """The estimator of which these are the `contents`.
+
+        Raises:
+            ValueError, KeyError, TypeError, IndexError, AttributeError: They are of none.
+        """
+
+    def loss(self, trajectories: Iterable[Trajectory]) -> float:
+        """The mean of (sum_t c_t - outcome)^2 over scored episodes.
+
+        Raises:
+            RewardError: None is scored.
+        """
+        errors = [
+            float(self.predict(trajectory).sum()) - score
+            for trajectory, score in _scored(trajectories)
+        ]
+        if not errors:
+            raise RewardError("spa: no episode is scored, so there is no loss")
+        return float(np.mean(np.square(errors)))
+
+    def save(self, path: str | Path) -> str:
+        """Write it as JSON; equal estimators are equal files. Returns the file's SHA-256."""
+        data = orjson.dumps({"kind": self.kind, **self.contents()})
+        Path(path).write_bytes(data)
+        return hashlib.sha256(data).hexdigest()
+
+    @classmethod
+    def load(cls, path: str | Path, sha256: str = "") -> Self:
+        """Read what `save` wrote.
+
+        Args:
+            path: The file.
+            sha256: What the file must have; not checked if empty.
+
+        Raises:
+            RewardError: It cannot be read, is another file than `sha256` says, or of another kind.
+        """
+        data = _read(path, sha256)
+        try:
+            document: Any = orjson.loads(data)
+            if document["kind"] != cls.kind:
+                raise ValueError(f"kind {document['kind']!r}")
+            return cls.of_contents(document)
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+            raise RewardError(
+                f"spa: {str(path)!r} is no {cls.title} ({type(error).__name__}: {error}): give a "
+                f"file that {cls.__name__}.save wrote"
+            ) from error
+
+
+def fitting(
+    trajectories: Iterable[Trajectory], look: Callable[[Trajectory], _Row]
+) -> tuple[list[_Row], Floats]:
+    """What an estimator is fitted to: what `look` sees in each scored episode, and float64[n].
+
+    The numbers are the outcomes. Both come in an order that does not depend on the one given.
+
+    Raises:
+        RewardError: No episode is scored.
+    """
+    found = [
+        (
+            (trajectory.key, score, [(t.action, t.completion.text) for t in trajectory.turns]),
+            look(trajectory),
+        )
+        for trajectory, score in _scored(trajectories)
+    ]
+    if not found:
+        raise RewardError(
+            "spa: there is no scored episode to fit an estimator to: collect some first"
+        )
+    found.sort(key=lambda each: each[0])
+    return [row for _, row in found], np.array([score for (_, score, _), _ in found])
+
+
+def _scored(trajectories: Iterable[Trajectory]) -> Iterator[tuple[Trajectory, float]]:
+    for trajectory in trajectories:
+        if trajectory.outcome is not None and trajectory.outcome.available:
+            yield trajectory, trajectory.outcome.score
+
+
+@dataclass(frozen=True, eq=False)
+class ProgressEstimator(Estimator):
     """A linear model of what a turn contributes.
 
     `loss = mean over episodes of (sum_t c_t - outcome)^2 + ridge * |weights|^2 / episodes`.
@@ -70,15 +158,12 @@ class ProgressEstimator:
     Source: SPA-RL (arXiv 2505.20732), with a linear model in the place of a language model's head.
     """
 
+    kind: ClassVar[str] = RIDGE
+    title: ClassVar[str] = "estimator"
+
     weights: Floats
     """float64[D]"""
-    features: tuple[str, ...]
-    """What it looks at: `turn_features.FEATURES`, `fact:NAME`."""
     ridge: float
-    episodes: int
-    """How many it was fitted on."""
-    successes: int
-    """How many of those had an outcome above 0."""
 
     @classmethod
     def fit(
@@ -109,23 +194,16 @@ class ProgressEstimator:
             raise RewardError(f"ridge is {ridge!r}: give a number above 0")
         if dimension < 1:
             raise RewardError(f"dimension is {dimension!r}: give at least 1")
-        found = [
-            (
-                trajectory.key,
-                trajectory.outcome.score,
-                hashed_turns(trajectory, features, dimension).sum(axis=0),
-            )
-            for trajectory in trajectories
-            if trajectory.outcome is not None and trajectory.outcome.available
-        ]
-        if not found:
-            raise RewardError(
-                "spa: there is no scored episode to fit an estimator to: collect some first"
-            )
-        found.sort(key=lambda each: each[:2])  # so that no bit depends on their order
-        outcomes = np.array([score for _, score, _ in found])
-        weights = ridge_weights(np.array([row for *_, row in found]), outcomes, ridge)
-        return cls(weights, features, ridge, len(found), int(np.count_nonzero(outcomes)))
+        rows, outcomes = fitting(
+            trajectories, lambda each: hashed_turns(each, features, dimension).sum(axis=0)
+        )
+        return cls(
+            features=features,
+            episodes=len(rows),
+            successes=int(np.count_nonzero(outcomes)),
+            weights=ridge_weights(np.array(rows), outcomes, ridge),
+            ridge=ridge,
+        )
 
     @property
     def blank(self) -> bool:
@@ -137,19 +215,10 @@ class ProgressEstimator:
         credit: Floats = hashed_turns(trajectory, self.features, self.weights.size) @ self.weights
         return credit
 
-    def loss(self, trajectories: Sequence[Trajectory]) -> float:
-        """The mean of (sum_t c_t - outcome)^2 over scored episodes.
-
-        Raises:
-            RewardError: None is scored.
-        """
-        return squared_error(self, trajectories)
-
-    def save(self, path: str | Path) -> str:
-        """Write it as JSON; equal estimators are equal files. Returns the file's SHA-256."""
+    def contents(self) -> dict[str, Any]:
+        """The weights that are not 0, and where they are."""
         places = np.flatnonzero(self.weights)
-        document = {
-            "kind": _KIND,
+        return {
             "features": self.features,
             "ridge": self.ridge,
             "episodes": self.episodes,
@@ -158,63 +227,32 @@ class ProgressEstimator:
             "places": places.tolist(),
             "weights": self.weights[places].tolist(),
         }
-        data = orjson.dumps(document)
-        Path(path).write_bytes(data)
-        return hashlib.sha256(data).hexdigest()
 
     @classmethod
-    def load(cls, path: str | Path, sha256: str = "") -> ProgressEstimator:
-        """Read what `save` wrote.
-
-        Args:
-            path: The file.
-            sha256: What the file must have; not checked if empty.
-
-        Raises:
-            RewardError: It cannot be read, is another file than `sha256` says, or no estimator.
-        """
-        return cls._read(path, read_bytes(path, sha256))
-
-    @classmethod
-    def _read(cls, path: str | Path, data: bytes) -> ProgressEstimator:
-        try:
-            document: Any = orjson.loads(data)
-            if document["kind"] != _KIND:
-                raise ValueError(f"kind {document['kind']!r}")
-            weights = np.zeros(int(document["dimension"]))
-            weights[np.array(document["places"], dtype=np.int64)] = document["weights"]
-            features = tuple(map(str, document["features"]))
-            check_features(features)
-            if not np.isfinite(weights).all():
-                raise ValueError("a weight that is not finite")
-            return cls(
-                weights,
-                features,
-                float(document["ridge"]),
-                int(document["episodes"]),
-                int(document["successes"]),
-            )
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise RewardError(
-                f"spa: {str(path)!r} is no estimator ({type(error).__name__}: {error}): give a "
-                "file that ProgressEstimator.save wrote"
-            ) from error
+    def of_contents(cls, contents: dict[str, Any]) -> Self:
+        """Checked: the features, the places and that all is finite."""
+        weights = np.zeros(int(contents["dimension"]))
+        weights[np.array(contents["places"], dtype=np.int64)] = contents["weights"]
+        features = tuple(map(str, contents["features"]))
+        check_features(features)
+        check_finite(weights)
+        return cls(
+            features=features,
+            episodes=int(contents["episodes"]),
+            successes=int(contents["successes"]),
+            weights=weights,
+            ridge=float(contents["ridge"]),
+        )
 
 
-def squared_error(estimator: Estimator, trajectories: Sequence[Trajectory]) -> float:
-    """The mean of (sum_t c_t - outcome)^2 over scored episodes.
+def check_finite(*weights: Floats) -> None:
+    """Refuse what no fit gives.
 
     Raises:
-        RewardError: None is scored.
+        ValueError: A number is not finite.
     """
-    errors = [
-        float(estimator.predict(trajectory).sum()) - trajectory.outcome.score
-        for trajectory in trajectories
-        if trajectory.outcome is not None and trajectory.outcome.available
-    ]
-    if not errors:
-        raise RewardError("spa: no episode is scored, so there is no loss")
-    return float(np.mean(np.square(errors)))
+    if not all(np.isfinite(each).all() for each in weights):
+        raise ValueError("a weight that is not finite")
 
 
 def ridge_weights(design: Floats, outcomes: Floats, ridge: float) -> Floats:
@@ -282,7 +320,7 @@ class Spa(Signal):
         if not isinstance(self.estimator, str):
             raise RewardError(f"spa: estimator is {self.estimator!r}: give the path of a file")
         if not self.sha256:
-            found = hashlib.sha256(read_bytes(self.estimator, "")).hexdigest()
+            found = hashlib.sha256(_read(self.estimator)).hexdigest()
             object.__setattr__(self, "sha256", found)
         model = self.model
         if model.blank:
@@ -328,14 +366,19 @@ class Spa(Signal):
 
 @functools.lru_cache(maxsize=16)
 def _load(path: str, sha256: str) -> Estimator:
-    if NETWORK.encode() in read_bytes(path, sha256)[:80]:
+    begins = _read(path, sha256)[:80]
+    if NETWORK.encode() in begins:
         from agentgym.rewards.attribution_torch import NetworkEstimator
 
         return NetworkEstimator.load(path, sha256)
+    if HEAD.encode() in begins:
+        from agentgym.rewards.attribution_hf import LanguageModelEstimator
+
+        return LanguageModelEstimator.load(path, sha256)
     return ProgressEstimator.load(path, sha256)
 
 
-def read_bytes(path: str | Path, sha256: str) -> bytes:
+def _read(path: str | Path, sha256: str = "") -> bytes:
     """An estimator's file.
 
     Raises:

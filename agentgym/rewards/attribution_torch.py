@@ -7,25 +7,22 @@ what was fitted, and predicting, do not.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
-import orjson
 
 from agentgym.errors import RegistryError, RewardError
-from agentgym.rewards.attribution import NETWORK, read_bytes, squared_error
+from agentgym.rewards.attribution import NETWORK, Estimator, check_finite, fitting
 from agentgym.rewards.batch import Floats
 from agentgym.rewards.turn_features import check_features, hashed_turns
 from agentgym.types import Trajectory
 
 
 @dataclass(frozen=True, eq=False)
-class NetworkEstimator:
+class NetworkEstimator(Estimator):
     """A recurrent network (GRU) over the hashed features of an episode's turns.
 
     Fitted to `loss = mean over episodes of (sum_t c_t - outcome)^2`. What a turn contributes
@@ -34,15 +31,12 @@ class NetworkEstimator:
     Source: SPA-RL (arXiv 2505.20732), with a small network in the place of a language model's head.
     """
 
+    kind: ClassVar[str] = NETWORK
+    title: ClassVar[str] = "network"
+
     weights: Mapping[str, Floats]
     """float64: `words` [D, H], `input` and `hidden` [3H, H], their `_bias` [3H], `head` [H]."""
-    features: tuple[str, ...]
-    """What it looks at: `turn_features.FEATURES`, `fact:NAME`."""
     seed: int
-    episodes: int
-    """How many it was fitted on."""
-    successes: int
-    """How many of those had an outcome above 0."""
 
     @classmethod
     def fit(
@@ -89,27 +83,26 @@ class NetworkEstimator:
             raise RegistryError(
                 "fitting a network needs torch: pip install 'agentgym-env[transformers]'"
             )
-        found = [
-            (trajectory.key, trajectory.outcome.score, _sparse(trajectory, features, dimension))
-            for trajectory in trajectories
-            if trajectory.outcome is not None and trajectory.outcome.available and trajectory.turns
-        ]
-        if not found:
-            raise RewardError(
-                "spa: there is no scored episode to fit an estimator to: collect some first"
-            )
-        found.sort()  # so that no bit depends on their order
-        outcomes = [score for _, score, _ in found]
+        rows, outcomes = fitting(
+            (trajectory for trajectory in trajectories if trajectory.turns),
+            lambda each: _sparse(each, features, dimension),
+        )
         weights = _fitted(
-            [turns for *_, turns in found],
-            outcomes,
+            rows,
+            outcomes.tolist(),
             (dimension, hidden),
             epochs,
             learning_rate,
             weight_decay,
             seed,
         )
-        return cls(weights, features, seed, len(found), int(np.count_nonzero(outcomes)))
+        return cls(
+            features=features,
+            episodes=len(rows),
+            successes=int(np.count_nonzero(outcomes)),
+            weights=weights,
+            seed=seed,
+        )
 
     @property
     def blank(self) -> bool:
@@ -130,60 +123,33 @@ class NetworkEstimator:
             credit[t] = given["head"] @ state
         return credit
 
-    def loss(self, trajectories: Sequence[Trajectory]) -> float:
-        """The mean of (sum_t c_t - outcome)^2 over scored episodes.
-
-        Raises:
-            RewardError: None is scored.
-        """
-        return squared_error(self, trajectories)
-
-    def save(self, path: str | Path) -> str:
-        """Write it as JSON; equal estimators are equal files. Returns the file's SHA-256."""
-        document = {
-            "kind": NETWORK,
+    def contents(self) -> dict[str, Any]:
+        """All weights, by name."""
+        return {
             "features": self.features,
             "seed": self.seed,
             "episodes": self.episodes,
             "successes": self.successes,
             "weights": {name: value.tolist() for name, value in self.weights.items()},
         }
-        data = orjson.dumps(document)
-        Path(path).write_bytes(data)
-        return hashlib.sha256(data).hexdigest()
 
     @classmethod
-    def load(cls, path: str | Path, sha256: str = "") -> NetworkEstimator:
-        """Read what `save` wrote.
-
-        Args:
-            path: The file.
-            sha256: What the file must have; not checked if empty.
-
-        Raises:
-            RewardError: It cannot be read, is another file than `sha256` says, or no network.
-        """
-        data = read_bytes(path, sha256)
-        try:
-            document: Any = orjson.loads(data)
-            if document["kind"] != NETWORK:
-                raise ValueError(f"kind {document['kind']!r}")
-            weights = {
-                name: np.array(value, dtype=np.float64)
-                for name, value in document["weights"].items()
-            }
-            _check_shapes(weights)
-            features = tuple(map(str, document["features"]))
-            check_features(features)
-            seed, episodes, successes = (
-                int(document[name]) for name in ("seed", "episodes", "successes")
-            )
-            return cls(weights, features, seed, episodes, successes)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RewardError(
-                f"spa: {str(path)!r} is no network ({type(error).__name__}: {error}): give a file "
-                "that NetworkEstimator.save wrote"
-            ) from error
+    def of_contents(cls, contents: dict[str, Any]) -> Self:
+        """Checked: the features, the shapes and that all is finite."""
+        weights = {
+            name: np.array(value, dtype=np.float64) for name, value in contents["weights"].items()
+        }
+        _check_shapes(weights)
+        check_finite(*weights.values())
+        features = tuple(map(str, contents["features"]))
+        check_features(features)
+        return cls(
+            features=features,
+            episodes=int(contents["episodes"]),
+            successes=int(contents["successes"]),
+            weights=weights,
+            seed=int(contents["seed"]),
+        )
 
 
 _Turns = list[tuple[list[int], list[float]]]
@@ -274,8 +240,6 @@ def _check_shapes(weights: Mapping[str, Floats]) -> None:
     for name, shape in wanted.items():
         if weights[name].shape != shape:
             raise ValueError(f"{name} of shape {weights[name].shape}, not {shape}")
-        if not np.isfinite(weights[name]).all():
-            raise ValueError("a weight that is not finite")
 
 
 def _sigmoid(value: Floats) -> Floats:
