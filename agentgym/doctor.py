@@ -41,6 +41,7 @@ EXTRAS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "transformers": ("transformers", "transformers"),
         "image": ("PIL", "pillow"),
         "parquet": ("pyarrow", "pyarrow"),
+        "plot": ("matplotlib", "matplotlib"),
     }
 )
 """Each optional extra: the module it brings, and the distribution that module comes in."""
@@ -51,7 +52,7 @@ def diagnose() -> list[Probe]:
     probes = [_python(), _machine()]
     probes += [_extra(name) for name in EXTRAS]
     probes += [_model(name) for name in models.MODELS]
-    probes += [_sandbox(name) for name in ("docker", "browser")]
+    probes += [_sandbox(name) for name in ("engine", "local", "browser")]
     return probes
 
 

@@ -107,8 +107,8 @@ class Env(gym.Env[Observation, str]):
                 f"{', '.join(map(repr, self.splits))}{did_you_mean(split, self.splits)}"
             )
         if max_turns is not None:
-            if max_turns < 1:
-                raise ConfigError(f"max_turns is {max_turns!r}: give a number of at least 1")
+            if isinstance(max_turns, bool) or not isinstance(max_turns, int) or max_turns < 1:
+                raise ConfigError(f"max_turns is {max_turns!r}: give a whole number of at least 1")
             self.max_turns = max_turns
         if dialect is not None:
             self.grammar = self.grammar.with_dialect(dialect)

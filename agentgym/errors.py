@@ -146,7 +146,7 @@ class boundary:
         raise self.fault(f"{self.doing}: {type(error).__name__}: {error}") from error
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: object, known: Iterable[str]) -> str:
     """`"; did you mean 'x'?"` when something in `known` is close to `name`, else `""`."""
-    close = get_close_matches(name, list(known), n=1)
+    close = get_close_matches(name, list(known), n=1) if isinstance(name, str) else []
     return f"; did you mean {close[0]!r}?" if close else ""

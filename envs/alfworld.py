@@ -122,6 +122,8 @@ class ALFWorld(Env):
         ):
             if value not in known:
                 raise ConfigError(f"{name} is {value!r}: give one of {', '.join(known)}")
+        if not isinstance(oracle_facts, bool):
+            raise ConfigError(f"oracle_facts is {oracle_facts!r}: give true or false")
         self._tasks = task_ids(split, data, task_types, size)
         self._data = None if data is None else fspath(data)
         self._version, self._relaxed, self._human = version, parity == "relaxed", goal == "human"

@@ -16,7 +16,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from os import fspath
+from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -169,10 +169,14 @@ class TextWorld(Env):
                 "agentgym/TextWorld-v0 needs textworld: pip install 'agentgym-env[textworld]'"
             )
         super().__init__(split=split, max_turns=max_turns, dialect=dialect, render_mode=render_mode)
+        if not isinstance(oracle_facts, bool):
+            raise ConfigError(f"oracle_facts is {oracle_facts!r}: give true or false")
         self._tasks: Sequence[str]
         if game is None:
             self._tasks = GameIds("coin" if family is None else family, level, split, goal)
         else:
+            if not isinstance(game, str | PathLike):
+                raise ConfigError(f"game is {game!r}: give the path of a .z8 file")
             if family is not None or level is not None or goal != "detailed":
                 raise ConfigError(f"game is {fspath(game)!r}: leave out family, level and goal")
             try:

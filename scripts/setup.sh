@@ -11,7 +11,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
-EXTRAS=dev,textworld,alfworld,llamacpp,image,parquet
+EXTRAS=dev,textworld,alfworld,llamacpp,image,parquet,plot
 TORCH=2.13.0
 VENV=.venv
 STAMP=$VENV/.setup-stamp

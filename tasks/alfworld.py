@@ -9,7 +9,7 @@ in no other. A generated game's id reads ``TYPE:seed=S``, or ``TYPE:size=small:s
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import zip_longest
@@ -46,9 +46,14 @@ def check_task_types(given: str | Sequence[str] | None) -> tuple[str, ...]:
     """
     if given is None:
         return tuple(TASK_TYPES)
+    names = given.split(",") if isinstance(given, str) else given
+    if not isinstance(names, Collection) or not all(isinstance(each, str) for each in names):
+        raise ConfigError(
+            f"task_types is {given!r}: give names of {', '.join(TASK_TYPES)}, in a list or one text"
+        )
     short = {official: name for name, official in TASK_TYPES.items()}
     wanted = []
-    for each in given.split(",") if isinstance(given, str) else given:
+    for each in names:
         name = short.get(each.strip(), each.strip())
         if name not in TASK_TYPES:
             raise ConfigError(
@@ -95,6 +100,8 @@ def task_ids(
         ConfigError: The data is not there, or an argument is wrong.
     """
     wanted = check_task_types(task_types)
+    if data is not None and not isinstance(data, str | PathLike):
+        raise ConfigError(f"data is {data!r}: give the path of ALFWorld's games")
     if split in SEEDS:
         if data is not None:
             raise ConfigError(f"data is {fspath(data)!r}: split {split!r} is made, not read")

@@ -11,7 +11,7 @@ Games are TextWorld's own (`tw-make`), made by `agentgym.tasks.textworld_games` 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -225,6 +225,10 @@ class GameIds(Sequence[str]):
         goal: str = "detailed",
     ) -> None:
         names = family.split(",") if isinstance(family, str) else family
+        if not isinstance(names, Collection) or not all(isinstance(each, str) for each in names):
+            raise ConfigError(
+                f"family is {family!r}: give names of {', '.join(FAMILIES)}, in a list or one text"
+            )
         families = [find_family(name.strip()) for name in names]
         if not families or len({family.name for family in families}) < len(families):
             raise ConfigError(f"family is {family!r}: name at least one, and each only once")

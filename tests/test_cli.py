@@ -437,6 +437,123 @@ def test_one_policy_that_fails_does_not_keep_the_others_from_playing(run, tmp_pa
     assert [p.name for p in Path("r").iterdir()] == ["oracle"]
 
 
+# ---------------------------------------------------------------------------- run files
+
+
+def write(text, name="run.toml"):
+    Path(name).write_text(textwrap.dedent(text))
+
+
+def test_a_run_file_says_what_the_command_line_would(run):
+    write(f"""
+        env = "{COUNT}"
+        policy = ["oracle", "random"]
+        task = ["count:2"]
+        seeds = "0,5-6"
+        group = 2
+        seed = 7
+        temperature = 0.5
+        top-p = 0.9
+        top_k = 40
+        max-tokens = 64
+        stop = ["END", "-- x = 1"]
+        history = 3
+        show-admissible = true
+        json = false
+        concurrency = 4
+        timeout-step = 20
+
+        [arg]
+        at = 2
+        fault = ""
+
+        [policy-arg]
+    """)
+    words = [
+        COUNT, "--policy", "oracle", "--policy", "random", "--task", "count:2", "--seeds", "0,5-6",
+        "--group", "2", "--seed", "7", "--temperature", "0.5", "--top-p", "0.9", "--top-k", "40",
+        "--max-tokens", "64", "--stop", "END", "--stop=-- x = 1", "--history", "3",
+        "--show-admissible", "--concurrency", "4", "--timeout-step", "20", "--arg", "at=2",
+        "--arg", "fault=",
+    ]  # fmt: skip
+    assert run("eval", "--config", "run.toml", "--out", "filed").code == 0
+    assert run("eval", *words, "--out", "typed").code == 0
+    for policy in ("oracle", "random"):
+        filed, typed = (Store.open(f"{out}/{policy}").manifest for out in ("filed", "typed"))
+        assert filed["plan"] == typed["plan"]
+
+
+def test_the_command_line_replaces_what_the_file_says(run):
+    write(f"""
+        env = "{GUESS}"
+        policy = ["oracle", "random"]
+        limit = 1
+        group = 3
+        arg = {{ at = 2, fault = "5" }}
+        out = "r"
+    """)
+    words = ["--policy", "oracle", "--task", "count:2", "--group=1", "--arg", "at=1"]
+    assert run("eval", *words, "--config", "run.toml", COUNT).code == 0
+    plan = Store.open("r").manifest["plan"]
+    assert (plan["env"], plan["policy"], plan["group"]) == (COUNT, "oracle", 1)
+    assert (plan["limit"], plan["tasks"]) == (None, ["count:2"])  # which excludes --limit
+    assert plan["env_args"] == {"at": 1, "fault": "5"}  # name by name, and text stays text
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("limits = 3", "run.toml: 'limits' is no option of agentgym eval; did you mean 'limit'?"),
+        ("top-b = 3", "did you mean 'top-p'?"),
+        ("[episodes]\nlimit = 3", "'episodes' is no option"),
+        ('config = "other.toml"', "'config' is no option"),
+        ("limit = 0", "run.toml: limit: argument --limit: '0' is not a whole number of at least 1"),
+        ("limit = 2.0", "limit: argument --limit: '2.0' is not a whole number"),
+        ('temperature = "hot"', "temperature: argument --temperature: 'hot' is not a number"),
+        ("limit = true", "run.toml: limit: True is not one value"),
+        ("seeds = [0, 1]", "seeds: [0, 1] is not one value"),
+        ("policy = [['oracle']]", "policy: ['oracle'] is not one value"),
+        ("constrain = 1", "run.toml: constrain: 1 is neither true nor false"),
+        ("[limit]\nn = 3", "limit: {'n': 3} is not one value"),
+        ("arg = ['at=2']", "arg: ['at=2'] is no table: write NAME = VALUE under [arg]"),
+        ("[arg]\nat = 2026-01-01", "arg: an argument cannot be recorded"),
+        ("[arg]\n'a b' = 1", "arg: argument --arg: 'a b=1' is not name=value"),
+        ("top-p = 0.5\ntop_p = 0.6", "'top_p' is given twice"),
+        ("limit = 1\ntask = ['a']", "run.toml: argument --task: not allowed with argument --limit"),
+        ("limit = ", "run.toml is not TOML: Invalid value"),
+        ("[policy-arg]\napi_key = 'sk-1'", "would be written into the manifest"),
+    ],
+)  # fmt: skip
+def test_a_run_file_that_cannot_be_used_is_refused_by_file_and_key(run, text, told):
+    write(text)
+    assert refused(run("eval", COUNT, "--policy", "oracle", "--config", "run.toml"), told)
+    assert not Path("runs").exists()
+
+
+def test_a_run_file_that_is_not_there_is_refused(run):
+    done = run("eval", COUNT, "--policy", "oracle", "--config", "nowhere.toml")
+    assert refused(done, "nowhere.toml: No such file")
+
+
+def test_a_run_is_resumed_by_the_file_it_was_started_with(run):
+    write(f'env = "{COUNT}"\npolicy = "oracle"\ngroup = 2\nout = "r"')
+    assert run("eval", "--config", "run.toml").code == 0
+    before = recorded(Path("r"))
+    assert run("eval", "--config", "run.toml", "--resume").code == 0
+    assert run("eval", "--resume", "--out", "r").code == 0
+    assert recorded(Path("r")) == before
+    write("group = 3")  # without a policy, the manifest says how
+    done = run("eval", "--config", "run.toml", "--resume", "--out", "r")
+    assert refused(done, "--group is decided by the run's manifest")
+
+
+def test_the_run_file_of_the_examples_runs(run):
+    example = TESTS.parent / "examples" / "run.toml"
+    assert run("eval", "--config", example, "--out", "r", "--limit", "2", "--group", "1").code == 0
+    assert len(recorded(Path("r/oracle"))) == 2
+    assert Store.open("r/random").manifest["plan"]["env_args"]["size"] == "small"
+
+
 # ---------------------------------------------------------------------------- resume
 
 

@@ -110,7 +110,7 @@ class Grammar:
         names = [verb.name for verb in verbs]
         if not names or len(set(names)) < len(names):
             raise ConfigError(f"verbs are {names}: give at least one, each with its own name")
-        if dialect not in DIALECTS:
+        if not isinstance(dialect, str) or dialect not in DIALECTS:
             hint = did_you_mean(dialect, DIALECTS) or f"; use one of {', '.join(DIALECTS)}"
             raise ConfigError(f"there is no dialect {dialect!r}{hint}")
         if dialect == "text" and not plain:

@@ -13,6 +13,7 @@ agentgym eval agentgym/TextWorld-v0 --policy oracle --policy random --limit 20
 agentgym eval examples/guess_number.py --policy random --seeds 0-99 --out runs/guess
 agentgym eval agentgym/TextWorld-v0 --split test --group 4 --temperature 0.7 \
     --policy openai:Qwen/Qwen3-8B@http://127.0.0.1:8000/v1 --concurrency 64
+agentgym eval --config run.toml --limit 5
 agentgym eval --resume --out runs/guess
 """
 
@@ -56,6 +57,13 @@ _SECRET = re.compile(r"(^|_)(api_?key|key|token|secret|password)$")
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_environment(parser, optional=True)
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        help='a run file: these options in TOML, as in policy = ["oracle"]; what is given here '
+        "as well replaces what it says",
+    )
     _add_what(parser)
     _add_policy(parser)
     add_sampling(parser)

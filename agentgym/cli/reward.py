@@ -4,6 +4,7 @@ Examples:
 agentgym reward list
 agentgym reward explain runs/alfworld --reward "outcome + 0.1 * progress" --episode 1
 agentgym reward explain runs/alfworld --reward gra --episode "clean:seed=0#0.0" --json
+agentgym reward explain runs/alfworld --reward gra --picture gra.svg
 """
 
 from __future__ import annotations
@@ -31,6 +32,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--episode", metavar="KEY|N", default="1", help="by key or number")
     parser.add_argument("--step", type=float, default=0.0, help="of training, for schedules")
     add_scorer(parser)
+    parser.add_argument(
+        "--picture",
+        metavar="FILE",
+        type=Path,
+        help="also draw it: a bar a turn, a colour a part (.svg, .png or .pdf; needs matplotlib)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -85,18 +92,25 @@ def _explain(args: argparse.Namespace) -> None:
     from agentgym.cli.score import open_run, open_scorer
     from agentgym.cli.show import find_episode
     from agentgym.rewards import bind, parse
+    from agentgym.rewards.picture import check_picture, save_picture
     from agentgym.rewards.rescore import row
 
+    if args.picture is not None:
+        check_picture(args.picture)
     store = open_run(args.run)
     trajectory = find_episode(store, args.episode)
     reward = parse(args.reward)
     with open_scorer(args.scorer) as scorer:
         bound = bind(reward, store.manifest, scorer)
         scored = _scored(store, trajectory, bound, args.step)
+    if args.picture is not None:
+        save_picture(scored, args.picture)
     if args.json:
         render.print_json({"reward": str(reward), **row(scored)})
         return
     _print(trajectory, scored)
+    if args.picture is not None:
+        render.print_line(f"picture: {args.picture}")
 
 
 def _scored(store: Store, trajectory: Trajectory, bound: Bound, step: float) -> Scored:

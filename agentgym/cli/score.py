@@ -1,4 +1,4 @@
-"""Compute a reward on a recorded run, without playing anything again.
+r"""Compute a reward on a recorded run, without playing anything again.
 
 The reward is an expression, or the name of a preset (`agentgym reward list` shows both). What it
 pays, turn by turn and part by part, goes to RUN/rewards/NAME.jsonl; the episodes stay as they are,
@@ -8,12 +8,17 @@ Examples:
 agentgym eval agentgym/ALFWorld-v0 --policy oracle --limit 10 --out runs/alfworld
 agentgym score runs/alfworld --reward "outcome + 0.1 * progress"
 agentgym score runs/alfworld --reward "outcome + 0.2 * format.mean()" --name formatted
+agentgym score runs/search --reward "outcome + 0.2 * info_gain" \
+    --scorer vllm:Qwen/Qwen3-8B@http://127.0.0.1:8000/v1
 agentgym reward explain runs/alfworld --reward "outcome + 0.1 * progress" --episode 1
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +30,12 @@ if TYPE_CHECKING:
     from agentgym.rewards import Scored
     from agentgym.rewards.scorer import Scorer
     from agentgym.store import Store
+    from agentgym.types import Trajectory
+
+logger = logging.getLogger(__name__)
+
+_DIGEST = re.compile(r".*:([0-9a-f]{16,})", re.DOTALL)
+"""A weight version that was computed from the weights: a name, and of what a digest says."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +60,8 @@ def add_scorer(parser: argparse.ArgumentParser) -> None:
         "--scorer",
         metavar="NAME[:MODEL]",
         help="who tells log-probabilities to signals that ask: llamacpp or transformers (a small "
-        "model), llamacpp:FILE.gguf, transformers:MODEL",
+        "model), llamacpp:FILE.gguf, transformers:MODEL, or vllm:MODEL@URL (a vLLM server, its URL "
+        "up to /v1; the key is taken from $OPENAI_API_KEY)",
     )
 
 
@@ -72,10 +84,21 @@ def open_scorer(name: str | None) -> Iterator[Scorer | None]:
         from agentgym.rewards.scorer_transformers import TransformersScorer
 
         yield TransformersScorer(model or "smollm2")
+    elif kind == "vllm":
+        from agentgym.rewards.scorer_http import VLLMScorer
+
+        model, at, rest = model.partition("@http")
+        if not model or not at:
+            raise ConfigError(
+                f"{name!r} names no server: write 'vllm:MODEL@http://127.0.0.1:8000/v1'"
+            )
+        key = os.environ.get("OPENAI_API_KEY") or None
+        with VLLMScorer(model, f"http{rest}", api_key=key) as scorer:
+            yield scorer
     else:
         raise ConfigError(
             f"there is no scorer {name!r}: give llamacpp or transformers, or one with a model, as "
-            "in llamacpp:FILE.gguf"
+            "in llamacpp:FILE.gguf or vllm:MODEL@URL"
         )
 
 
@@ -92,19 +115,52 @@ def run(args: argparse.Namespace) -> int:
     reward = parse(args.reward)
     progress = Progress("score", len(store.heads()))
     summary = Summary()
+    strangers = 0
     with open_scorer(args.scorer) as scorer, progress:
         bound = bind(reward, store.manifest, scorer)
+
+        def ended(trajectory: Trajectory) -> None:
+            nonlocal strangers
+            progress.add(trajectory)
+            if scorer is not None and "scorer" in reward.needs:
+                strangers += played_with_others(trajectory, scorer.weight_version)
+
         rows = (
             row(each, scorer)
-            for each in summary.over(rescore(store, bound, step=args.step, ended=progress.add))
+            for each in summary.over(rescore(store, bound, step=args.step, ended=ended))
         )
         path = store.write_rewards(args.name, rows)
+    if strangers:
+        logger.warning(
+            "%d of %d episodes were played with other weights than %s, which scored them",
+            strangers,
+            len(store.heads()),
+            scorer and scorer.weight_version,
+        )
     if args.json:
         render.print_json({"reward": str(reward), "path": str(path), **summary.as_data()})
         return 0
     render.print_table(["part", "mean total", "turns with a value"], summary.rows(), numbers=True)
     render.print_line(f"{summary.episodes} episodes: {path}")
     return 0
+
+
+def played_with_others(trajectory: Trajectory, version: str) -> bool:
+    """Whether any turn is known to come from other weights than those of this version.
+
+    Versions of different kinds (a digest of files, a trainer's `step-7`) tell nothing of each
+    other, and not every policy tells one.
+    """
+    kind, value = _read(version)
+    played = {told for turn in trajectory.turns for told in turn.completion.weight_versions}
+    return any(other == kind and told != value for other, told in map(_read, played))
+
+
+def _read(version: str) -> tuple[str, str]:
+    """Of which kind a version is, and what tells it from others of that kind."""
+    if found := _DIGEST.fullmatch(version):
+        return f"{len(found[1])} digits", found[1]
+    return re.sub(r"\d+", "#", version), version
 
 
 def open_run(path: Path) -> Store:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agentgym.errors import RewardError
-from agentgym.types import Trajectory
+from agentgym.types import Outcome, Trajectory
 
 if TYPE_CHECKING:
     from agentgym.rewards.scorer import Scorer
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 Floats: TypeAlias = npt.NDArray[np.float64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
 Ints: TypeAlias = npt.NDArray[np.int64]
+
+RUNNING = Outcome(0.0, False, "running")
+"""The outcome, until there is one, of an episode that is paid as it runs."""
 
 
 class PerTurn(NamedTuple):
@@ -131,6 +134,13 @@ class Batch:
             for trajectory in self.trajectories:  # once more, to say which
                 per_turn(function(trajectory), f"episode {trajectory.key}: {name}")
             raise
+
+    def at_last(self, values: Floats) -> PerTurn:
+        """One value a trajectory (float64[n]), at its last turn; none before."""
+        paid, available = np.zeros(self.count), np.zeros(self.count, dtype=np.bool_)
+        paid[self.last] = values
+        available[self.last] = True
+        return PerTurn(paid, available)
 
     def totals(self, values: PerTurn) -> Floats:
         """float64[n]: the sum over each trajectory's turns."""

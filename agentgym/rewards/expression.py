@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from agentgym.errors import RewardError
-from agentgym.rewards.batch import Batch, PerTurn
+from agentgym.rewards.batch import RUNNING, Batch, PerTurn
 from agentgym.types import Trajectory
 
 if TYPE_CHECKING:
@@ -254,10 +254,10 @@ class OutcomeScore(Reward):
         return Stage.CAUSAL
 
     def compute(self, batch: Batch) -> PerTurn:
-        """The score at the last turn, 0 before."""
-        values = np.zeros(batch.count)
-        values[batch.last] = batch.outcomes
-        return PerTurn(values, np.ones(batch.count, dtype=np.bool_))
+        """The score at the last turn, none before: one value a trajectory."""
+        found = batch.at_last(batch.outcomes)
+        found.available[batch.last] = [t.outcome is not RUNNING for t in batch.trajectories]
+        return found
 
     def __str__(self) -> str:
         return "outcome"

@@ -62,15 +62,12 @@ class Pooled(GroupOperation):
 
         With `totals`, each trajectory's is at its last turn.
         """
-        result = np.zeros(batch.count)
         if self.pool == "totals":
-            available = np.zeros(batch.count, dtype=np.bool_)
-            available[batch.last] = True
             totals = batch.totals(values)
             for members in batch.groups():
-                result[batch.last[members]] = self.normalise(totals[members])
-            return PerTurn(result, available)
-        taken = self.taken(values)
+                totals[members] = self.normalise(totals[members])
+            return batch.at_last(totals)
+        result, taken = np.zeros(batch.count), self.taken(values)
         for members in batch.groups():
             rows = _rows(batch, members)
             having = rows[taken[rows]]
@@ -88,8 +85,9 @@ class ZScore(Pooled):
         ddof: 0 as `numpy.std`, 1 as `torch.std`: papers differ, and so do their numbers.
         eps: Added to the standard deviation.
         std: False only subtracts the mean.
-        pool: `turns`: the values of all turns; `totals`: each trajectory's sum, whose advantage is
-            then at its last turn (`.broadcast()` gives it to all of them).
+        pool: `turns`: the values of all turns that have one (of `outcome`, the last of each);
+            `totals`: each trajectory's sum, whose advantage is then at its last turn
+            (`.broadcast()` gives it to all of them).
         mask: `available`: the pool is what has a value; `nonzero`: what has one other than 0, as
             InfoPO's released code does (0.0 and "none" are one thing to it).
     """

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, SupportsFloat
 import gymnasium as gym
 
 from agentgym.errors import ResetNeeded, RewardError
+from agentgym.rewards.batch import RUNNING
 from agentgym.rewards.bound import bind, terms
 from agentgym.rewards.expression import Reward, Stage
 from agentgym.rewards.operations import Mean
@@ -24,8 +25,6 @@ from agentgym.types import (
 
 if TYPE_CHECKING:
     from agentgym.rewards.scorer import Scorer
-
-_RUNNING = Outcome(0.0, False, "running")
 
 
 class ShapedReward(gym.Wrapper[Observation, str, Observation, str]):
@@ -93,7 +92,7 @@ class ShapedReward(gym.Wrapper[Observation, str, Observation, str]):
         )
         self._shown = trajectory.final_observation = shown
         outcome = info.get("outcome")
-        trajectory.outcome = outcome if isinstance(outcome, Outcome) else _RUNNING
+        trajectory.outcome = outcome if isinstance(outcome, Outcome) else RUNNING
         if terminated or truncated:
             trajectory.stop = Stop.TERMINATED if terminated else Stop.TURNS
         scored = self._bound.score([trajectory])[0]

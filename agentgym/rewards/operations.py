@@ -296,11 +296,8 @@ class AtEnd(Operation):
         return True
 
     def compute(self, batch: Batch) -> PerTurn:
-        """The totals, 0 before."""
-        source = self.source.reduced().on(batch)
-        values = np.zeros(batch.count)
-        values[batch.last] = batch.totals(source)
-        return PerTurn(values, np.ones(batch.count, dtype=np.bool_))
+        """The totals, none before the last turn."""
+        return batch.at_last(batch.totals(self.source.reduced().on(batch)))
 
     def __str__(self) -> str:
         return self._call("at_end")

@@ -178,7 +178,9 @@ def test_a_mean_divides_by_the_turns_that_have_a_value():
 
 
 def test_the_outcome_is_paid_at_the_last_turn():
-    assert score(outcome, [episode([turn()] * 3, 0.5)])[0].per_turn.tolist() == [0.0, 0.0, 0.5]
+    (scored,) = score(outcome, [episode([turn()] * 3, 0.5)])
+    assert scored.per_turn.tolist() == [0.0, 0.0, 0.5]
+    assert scored.available["outcome"].tolist() == [False, False, True]
 
 
 IMMEDIATES = [turn(a=value) for value in (0.1, 0.1, 0.0, 0.1, 0.1)]

@@ -53,17 +53,18 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 # ------------------------------------------------------------------------------------------ online
 
 
-def test_a_shaped_environment_pays_turn_by_turn_what_the_stored_run_pays():
-    env = ShapedReward(gym.make(ENV, **SMALL), CAUSAL)
+@pytest.mark.parametrize("reward", [CAUSAL, "(2 - outcome).sum()", "discounted_pass.clip(0.5, 1)"])
+def test_a_shaped_environment_pays_turn_by_turn_what_the_stored_run_pays(reward):
+    env = ShapedReward(gym.make(ENV, **SMALL), reward)
     plain = Collector(lambda: gym.make(ENV, **SMALL), open_policy("oracle"))
     (trajectory,) = plain.run(episode_keys(ENV, TASKS[:1], seeds=[0]))
-    scored = bind(parse(CAUSAL), env.unwrapped).score([trajectory])[0]
+    scored = bind(parse(reward), env.unwrapped).score([trajectory])[0]
     env.reset(seed=0, options={"task": TASKS[0]})
     paid = []
     for turn in trajectory.turns:
-        _, reward, *_, info = env.step(turn.action)
-        paid.append(reward)
-        assert sum(value or 0.0 for value in info["signals"].values()) == pytest.approx(reward)
+        _, now, *_, info = env.step(turn.action)
+        paid.append(now)
+        assert sum(value or 0.0 for value in info["signals"].values()) == pytest.approx(now)
     assert paid == scored.per_turn.tolist()
     assert info["outcome"].score == 1.0
 
@@ -95,7 +96,9 @@ def test_a_shaped_environment_can_be_collected_from():
                 "0.1 * progress",
                 "-(0.05 * invalid_penalty.over(50))",
             }
-            assert turn.reward == pytest.approx(sum(turn.signals.values()))
+            assert turn.reward == pytest.approx(sum(v or 0.0 for v in turn.signals.values()))
+        outcomes = [turn.signals["outcome"] for turn in trajectory.turns]
+        assert outcomes == [*[None] * (len(outcomes) - 1), 1.0]  # there is none before the end
 
 
 # -------------------------------------------------------------------------------- while collecting
@@ -235,6 +238,21 @@ def test_explain_shows_turn_by_turn_which_part_paid_what(store, capsys):
     assert said.count("\n") > len(next(iter(store.episodes())).turns)
     assert cli.main([*args, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["reward"] == str(parse(CAUSAL))
+
+
+def test_explain_draws_a_picture_beside_the_table(store, capsys, tmp_path):
+    pytest.importorskip("matplotlib", reason="needs agentgym-env[plot]")
+    args = ["reward", "explain", str(store.path), "--reward", CAUSAL, "--picture"]
+    assert cli.main([*args, str(tmp_path / "paid.svg")]) == 0
+    said = capsys.readouterr().out
+    assert "in all" in said
+    assert "paid.svg" in said
+    assert "0.1 * progress" in (tmp_path / "paid.svg").read_text()
+    assert cli.main([*args, str(tmp_path / "paid.svg"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["reward"] == str(parse(CAUSAL))
+    assert cli.main([*args, str(tmp_path / "paid.gif")]) == 2
+    assert cli.main([*args, str(tmp_path / "nowhere" / "paid.svg")]) == 2
+    assert "No such file" in capsys.readouterr().err
 
 
 def test_list_names_every_signal_and_preset_with_what_it_needs(capsys):

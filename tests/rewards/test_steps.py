@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from episodes import episode, paid, told, turn, unhurried
@@ -11,6 +13,8 @@ from hypothesis import strategies as st
 from agentgym.errors import RewardError
 from agentgym.rewards import parse
 from agentgym.rewards.expression import Stage
+from agentgym.rewards.lengths import LaserD, length_targets
+from agentgym.types import EpisodeKey
 
 SCORES = [0.9, 0.95, 0.6, 0.8]
 NEAR = 5e-7
@@ -174,6 +178,88 @@ def test_what_passed_beats_what_did_not_and_longer_never_beats_shorter(right, wr
 
     assert worth(right, 1.0) > worth(wrong, 0.5)
     assert worth(right + longer, 1.0) <= worth(right, 1.0)
+
+
+def answers(task, *samples):
+    """A group: how many tokens each sample took, negative where it did not pass."""
+    found = []
+    for sample, tokens in enumerate(samples):
+        made = episode([turn(tokens=abs(tokens))], float(tokens > 0), sample=sample)
+        found.append(replace(made, key=EpisodeKey("tests/Made-v0", task, 0, sample)))
+    return found
+
+
+# Eight samples each, of which 6, 3 and 1 pass.
+EASY = answers("a", 1500, 3000, 6000, 6000, 6000, 6000, -9000, -9000)
+MEDIUM = answers("b", 4000, 4000, 4000, -5000, -9000, -9000, -9000, -9000)
+HARD = answers("c", 9000, -3000, -3000, -3000, -3000, -3000, -3000, -10000)
+
+
+def test_laser_d_finds_the_shortest_targets_that_keep_a_correct_sample():
+    # easy: 5 of 8 pass at least, so a fifth must fit: 2 of 8, from 3000 on
+    # medium: 2 pass at least, so half must: 4 of 8, from 5000 on
+    # hard: 1 passes, so all must: from 10000 on
+    found = length_targets([*EASY, *MEDIUM, *HARD])
+    assert found == {"easy": 3072, "medium": 5120, "hard": 10240}
+    assert length_targets(EASY)["hard"] == 16384  # nobody knows: the longest
+    assert length_targets([*EASY, *MEDIUM], least_correct=2) == {
+        "easy": 6144,  # two fifths: 4 of 8
+        "medium": 9216,  # all of them
+        "hard": 16384,
+    }
+    assert length_targets(EASY, candidates=[1, 2], length="turns")["easy"] == 1
+
+
+def test_laser_d_pays_by_how_hard_the_task_is():
+    reward = LaserD(**length_targets([*EASY, *MEDIUM, *HARD]))
+    assert str(reward) == "laser_d(easy=3072, medium=5120, hard=10240)"
+    assert parse(str(reward)) == reward
+    assert reward.stage is Stage.GROUP
+    worth = paid(reward, *EASY[:4], *HARD, *EASY[4:], *MEDIUM)
+    assert worth[:4] == [1.5, 1.5, 1.0, 1.0]
+    assert worth[4:12] == [1.5, -0.5, -0.5, -0.5, -0.5, -0.5, -0.5, -0.5]
+    assert worth[12:16] == [1.0, 1.0, -0.5, -0.5]
+    assert worth[16:] == [1.5, 1.5, 1.5, *[-0.5] * 5]
+
+
+@unhurried
+@given(
+    st.lists(st.integers(-60, 60).filter(bool), min_size=1, max_size=9),
+    st.lists(st.integers(1, 60), min_size=3, max_size=3),
+)
+def test_laser_d_pays_for_being_right_and_then_for_being_short(samples, targets):
+    easy, medium, hard = targets
+    worth = paid(LaserD(easy, medium, hard), *answers("a", *samples))
+    for mine, paid_to_me in zip(samples, worth, strict=True):
+        for other, paid_to_other in zip(samples, worth, strict=True):
+            if mine > 0 > other:
+                assert paid_to_me > paid_to_other
+            if 0 < mine <= other:
+                assert paid_to_me >= paid_to_other
+
+
+@unhurried
+@given(st.lists(st.lists(st.integers(-60, 60).filter(bool), min_size=1, max_size=9), min_size=1))
+def test_targets_are_candidates_and_rise_with_what_they_must_keep(groups):
+    seen = [each for number, group in enumerate(groups) for each in answers(str(number), *group)]
+    one, two = (length_targets(seen, candidates=range(1, 81), least_correct=k) for k in (1, 2))
+    for level in ("easy", "medium", "hard"):
+        assert 1 <= one[level] <= two[level] <= 80
+
+
+def test_targets_that_cannot_be_found_are_refused():
+    with pytest.raises(RewardError, match="no episode is scored"):
+        length_targets([])
+    with pytest.raises(RewardError, match="no candidates: give lengths"):
+        length_targets(EASY, candidates=[])
+    with pytest.raises(RewardError, match="a candidate is 0: give a finite number above 0"):
+        length_targets(EASY, candidates=[8, 0])
+    with pytest.raises(
+        RewardError, match=r"length_targets: the tokens of turn 1 .* length='turns'"
+    ):
+        length_targets([episode([turn()], 1.0)])
+    with pytest.raises(RewardError, match="laser_d: medium is 0: give a finite number above 0"):
+        parse("laser_d(10, 0, 10)")
 
 
 def test_a_turn_penalty_is_minus_1_at_the_most():

@@ -114,8 +114,8 @@ def test_tests_that_change_their_ids_are_an_error():
 
 
 def test_a_discounted_pass_is_worth_less_the_later_it_comes():
-    assert paid("discounted_pass(0.5)", ran(["1"] * 3, score=1.0)) == [0, 0, 0.125]
-    assert paid("discounted_pass(0.5)", ran(["1"] * 3, score=0.5)) == [0, 0, 0]
+    assert paid("discounted_pass(0.5)", ran(["1"] * 3, score=1.0)) == [None, None, 0.125]
+    assert paid("discounted_pass(0.5)", ran(["1"] * 3, score=0.5)) == [None, None, 0]
 
 
 def test_verpo_adds_the_trajectorys_advantage_to_each_of_its_turns():
