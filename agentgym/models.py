@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from agentgym.cache import cache_folder
 from agentgym.errors import ConfigError, did_you_mean
 
 DOWNLOAD_TIMEOUT_S = 1800.0
@@ -125,11 +126,7 @@ def _model(name: str) -> Model:
 
 
 def _cached(model: Model) -> Path:
-    try:
-        cache = Path(os.environ.get("AGENTGYM_CACHE") or "~/.cache/agentgym").expanduser()
-    except RuntimeError as error:
-        raise ConfigError("this user has no home folder: set AGENTGYM_CACHE") from error
-    return cache / "models" / Path(model.member).name
+    return cache_folder("models", Path(model.member).name)
 
 
 def _own_copy(model: Model) -> Path | None:

@@ -15,15 +15,26 @@ import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from agentgym.cache import cache_folder
 from agentgym.doctor import Probe
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 TIMEOUT_S = 5.0
 
 
+def engine_host() -> str:
+    """Where the engine is: `DOCKER_HOST`, the usual place, or one that `scripts/setup.sh` started."""
+    if named := os.environ.get("DOCKER_HOST"):
+        return named
+    own = cache_folder("docker", "docker.sock")
+    if not Path("/var/run/docker.sock").exists() and own.exists():
+        return f"unix://{own}"
+    return DEFAULT_HOST
+
+
 def probe(*, timeout_s: float = TIMEOUT_S) -> Probe:
-    """Ask the Docker engine that `DOCKER_HOST` names, or the default one, for its version."""
-    host = os.environ.get("DOCKER_HOST") or DEFAULT_HOST
+    """Ask the Docker engine for its version."""
+    host = engine_host()
     try:
         said = _version(host, timeout_s)
         detail = f"Docker {said['Version']} (API {said['ApiVersion']}, {said['Os']}/{said['Arch']})"

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from agentgym import cache
 from agentgym.errors import ConfigError, TaskError, did_you_mean
 from agentgym.tasks.alfworld_game import Game
 from agentgym.tasks.alfworld_pack import (
@@ -92,11 +93,7 @@ def named_place(data: str | os.PathLike[str] | None = None) -> Path | None:
 
 def cache_folder() -> Path:
     """Where packs are kept: under `$AGENTGYM_CACHE`, else `~/.cache/agentgym`."""
-    try:
-        root = Path(os.environ.get("AGENTGYM_CACHE") or "~/.cache/agentgym").expanduser()
-    except RuntimeError as error:
-        raise ConfigError("this user has no home folder: set AGENTGYM_CACHE") from error
-    return root / "alfworld"
+    return cache.cache_folder("alfworld")
 
 
 def fetched(split: str) -> Path:

@@ -35,6 +35,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from agentgym import cache
 from agentgym.errors import ConfigError, TaskError
 from agentgym.tasks.textworld import GameId, game_path, parse_id
 
@@ -85,8 +86,7 @@ def import_engine() -> None:
 
 def cache_folder() -> Path:
     """Where games are kept: under `$AGENTGYM_CACHE`, else `~/.cache/agentgym`."""
-    root = os.environ.get("AGENTGYM_CACHE") or Path("~/.cache/agentgym").expanduser()
-    return Path(root) / "textworld" / f"{_engine_version()}-{RECIPE}"
+    return cache.cache_folder("textworld", f"{_engine_version()}-{RECIPE}")
 
 
 @functools.cache

@@ -18,7 +18,7 @@ import pytest
 
 from agentgym.doctor import EXTRAS, Probe, diagnose
 from agentgym.errors import ConfigError
-from agentgym.sandboxes import browser, docker
+from agentgym.sandboxes import browser, engine
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -146,7 +146,7 @@ def test_docker_is_reported_as_it_is_on_this_machine(probes):
 
 def test_an_engine_that_answers_is_reported_with_its_version(tmp_path, monkeypatch):
     with engine(tmp_path / "socket", monkeypatch):
-        probe = docker.probe()
+        probe = engine.probe()
 
     where = f"unix://{tmp_path}/socket"
     assert probe == Probe("docker", True, f"Docker 27.5.1 (API 1.47, linux/amd64) at {where}")
@@ -157,7 +157,7 @@ def test_no_engine_at_the_usual_place_says_how_to_install_one(monkeypatch):
         pytest.skip("there is an engine's socket at the usual place")
     monkeypatch.delenv("DOCKER_HOST", raising=False)
 
-    probe = docker.probe()
+    probe = engine.probe()
 
     assert not probe.ok
     assert probe.detail == "no engine answers at unix:///var/run/docker.sock: no such socket"
@@ -173,7 +173,7 @@ def test_something_else_behind_the_socket_is_not_taken_for_an_engine(
 ):
     other = type("Other", (Engine,), {"answer": answer})
     with engine(tmp_path / "socket", monkeypatch, other):
-        probe = docker.probe()
+        probe = engine.probe()
 
     assert not probe.ok
     assert reason in probe.detail
@@ -186,7 +186,7 @@ def test_an_engine_that_hangs_is_given_up_in_time(tmp_path, monkeypatch):
         silent.listen()
         monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/socket")
 
-        probe = docker.probe(timeout_s=0.2)
+        probe = engine.probe(timeout_s=0.2)
 
     assert not probe.ok
     assert "timed out" in probe.detail
@@ -199,7 +199,7 @@ def test_an_address_without_an_engine_is_never_a_crash(host, monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", host)
     monkeypatch.setenv("PATH", "")  # so that no docker command goes looking for a host called h
 
-    probe = docker.probe()
+    probe = engine.probe()
 
     assert not probe.ok
     assert host in probe.detail
@@ -221,7 +221,7 @@ def test_a_socket_that_refuses_this_user_says_what_to_do(tmp_path, monkeypatch):
     with engine(tmp_path / "socket", monkeypatch):
         (tmp_path / "socket").chmod(0)
         with not_root():
-            probe = docker.probe()
+            probe = engine.probe()
 
     assert "refuses this user" in probe.detail
     assert "usermod" in probe.remedy

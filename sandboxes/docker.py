@@ -1,0 +1,443 @@
+"""Boxes that are containers of a Docker engine.
+
+The supervisor is the container's first process, and its input and output are the attached stream:
+a command costs one message, not an `exec`. When the stream ends, however that comes, the supervisor
+ends, the kernel ends what is left, and the engine removes the container.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import queue
+import socket
+import struct
+import threading
+import time
+from collections.abc import Mapping
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from agentgym.cache import cache_folder
+from agentgym.errors import ConfigError, RegistryError, SandboxError
+from agentgym.sandbox import Image, Limits
+from agentgym.sandboxes import janitor
+from agentgym.sandboxes.box import Box, supervisor_command
+from agentgym.sandboxes.engine import engine_host
+
+try:
+    import docker
+    import docker.errors
+except ImportError as error:  # pragma: no cover - without the extra
+    raise RegistryError(
+        "docker sandboxes need docker-py: pip install 'agentgym-env[docker]'"
+    ) from error
+
+START_S = 60.0
+OLDEST_API = (1, 40)
+BASE = "agentgym/base:latest"
+BUILT = "agentgym.built"
+"""Label of images that were built from a recipe."""
+CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID")
+PYTHONS = (
+    "/usr/bin/python3 /usr/local/bin/python3 /opt/miniconda3/bin/python /opt/conda/bin/python "
+    "/testbed/.venv/bin/python /usr/bin/python3.*"
+)
+_START = f"""for python in {PYTHONS}; do
+  if [ -x "$python" ]; then exec "$python" -I -S -c "$1" "$2"; fi
+done
+printf '\\000\\000\\000\\027\\000\\000\\000\\000{{"ok":true,"plain":true}}'
+while :; do sleep 1000; done
+"""
+_STDOUT = 1
+_HEADER = struct.Struct(">BxxxI")
+_numbers = count(1)
+
+
+class _Attached:
+    """The attached stream of a container, of which the engine makes packets."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._socket: socket.socket = getattr(stream, "_sock", stream)
+        self._packets = bytearray()
+        self.complaints = b""
+        """What came on standard error."""
+
+    def send(self, data: bytes) -> None:
+        self._socket.settimeout(None)
+        self._socket.sendall(data)
+
+    def receive(self, timeout_s: float) -> bytes:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            if content := self._unpack():
+                return content
+            self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
+            data = self._socket.recv(1 << 20)
+            if not data:
+                return b""
+            self._packets += data
+
+    def _unpack(self) -> bytes:
+        """What standard output has in the packets that arrived whole, or in the first's part."""
+        found, at = [], 0
+        while len(self._packets) - at >= _HEADER.size:
+            stream, size = _HEADER.unpack_from(self._packets, at)
+            end = at + _HEADER.size + size
+            if len(self._packets) < end:
+                break
+            content = bytes(self._packets[at + _HEADER.size : end])
+            if stream == _STDOUT:
+                found.append(content)
+            else:
+                self.complaints = (self.complaints + content)[-2000:]
+            at = end
+        del self._packets[:at]
+        return b"".join(found)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
+            self._stream.close()
+        with contextlib.suppress(OSError):
+            self._socket.close()
+
+
+# -------------------------------------------------------------------------------- the engine
+
+_clients = threading.local()
+
+
+def client() -> Any:
+    """This thread's connection to the engine.
+
+    Raises:
+        SandboxError: None answers, or one that is too old; says what to do.
+    """
+    host = engine_host()
+    found = getattr(_clients, "found", None)
+    if found is not None and found[0] == (os.getpid(), host):
+        return found[1]
+    try:
+        made = docker.APIClient(base_url=host, version="auto", timeout=120)
+        version = tuple(map(int, str(made.api_version).split(".")))
+    except (docker.errors.DockerException, OSError) as error:
+        from agentgym.sandboxes.engine import probe
+
+        told = probe()
+        why = f"{told.detail}: {told.remedy}" if not told.ok else str(error)
+        raise SandboxError(f"no Docker engine: {why}") from error
+    if version < OLDEST_API:
+        wanted = ".".join(map(str, OLDEST_API))
+        raise SandboxError(f"the Docker engine at {host} speaks API {version}: {wanted} is needed")
+    _clients.found = ((os.getpid(), host), made)
+    return made
+
+
+class _engine_errors:
+    """What the engine refuses becomes a `SandboxError` that says what was being done."""
+
+    def __init__(self, doing: str) -> None:
+        self.doing = doing
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, docker.errors.DockerException | OSError):
+            told = getattr(error, "explanation", None) or error
+            raise SandboxError(f"{self.doing}: {told}") from error
+
+
+def find_image(name: str) -> tuple[str, str]:
+    """The id and the working folder of an image; it is pulled if it is not here.
+
+    Raises:
+        SandboxError: It cannot be had.
+    """
+    if name == "base":
+        name = BASE
+    try:
+        found = client().inspect_image(name)
+    except docker.errors.ImageNotFound:
+        _obtain(name)
+        with _engine_errors(f"image {name!r}"):
+            found = client().inspect_image(name)
+    except (docker.errors.DockerException, OSError) as error:
+        raise SandboxError(f"image {name!r}: {error}") from error
+    config = found.get("Config") or {}
+    return str(found["Id"]), config.get("WorkingDir") or "/"
+
+
+@functools.lru_cache(maxsize=4096)
+def _known_image(name: str, process: int) -> tuple[str, str]:
+    return find_image(name)
+
+
+def _obtain(name: str) -> None:
+    """Import the base image, or pull any other."""
+    if name == BASE:
+        archive = cache_folder("base", "base.tar")
+        if not archive.exists():
+            raise SandboxError("there is no base image yet: make it with `agentgym images base`")
+        repository, _, tag = BASE.partition(":")
+        with _engine_errors("importing the base image"):
+            client().import_image_from_file(str(archive), repository=repository, tag=tag)
+        return
+    try:
+        for line in client().pull(name, stream=True, decode=True):
+            if "error" in line:
+                raise SandboxError(f"image {name!r} is not here, and not to be had: {line['error']}")
+    except (docker.errors.DockerException, OSError) as error:
+        told = getattr(error, "explanation", None) or error
+        raise SandboxError(f"image {name!r} is not here, and cannot be pulled: {told}") from error
+
+
+def export(name: str, path: Path) -> str:
+    """Write the files of an image into a tar file; returns its working folder.
+
+    Raises:
+        SandboxError: There is no engine, or no such image.
+    """
+    identity, workdir = find_image(name)
+    janitor.watch(engine_host())
+    with _engine_errors(f"exporting {name!r}"):
+        engine = client()
+        made = engine.create_container(identity, ["/"], labels={janitor.LABEL: janitor.owner()})
+        try:
+            with path.open("wb") as file:
+                for chunk in engine.export(made["Id"]):
+                    file.write(chunk)
+        finally:
+            engine.remove_container(made["Id"], force=True, v=True)
+    return workdir
+
+
+# -------------------------------------------------------------------------------- boxes
+
+
+class DockerBox(Box):
+    """A container; `Docker.open` makes them."""
+
+    def __init__(
+        self,
+        image: str,
+        limits: Limits,
+        workdir: str | None,
+        env: Mapping[str, str],
+        runtime: str | None = None,
+    ) -> None:
+        janitor.watch(engine_host())
+        identity, folder = _known_image(image, os.getpid())
+        self._opened = workdir or folder, dict(env), runtime
+        name = f"{janitor.owner()}-{next(_numbers)}"
+        engine = client()
+        self.container = ""
+        with _engine_errors(f"a container of {image!r} cannot be started"):
+            try:
+                made = engine.create_container(
+                    identity, **self._settings(engine, name, limits, workdir or folder, env, runtime)
+                )
+                self.container = str(made["Id"])
+                stream = engine.attach_socket(
+                    self.container, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+                )
+                self._attached = _Attached(stream)
+                engine.start(self.container)
+            except BaseException:
+                if self.container:
+                    _undertaker().put(self.container)
+                raise
+        super().__init__(self._attached, image, limits)
+        try:
+            hello = self._hello(START_S)
+            if "plain" in hello:
+                raise self._died("its image has no Python (3.6 or newer)")
+            self.python = str(hello["python"])
+        except BaseException:
+            self.close()
+            raise
+
+    @staticmethod
+    def _settings(
+        engine: Any,
+        name: str,
+        limits: Limits,
+        workdir: str,
+        env: Mapping[str, str],
+        runtime: str | None,
+    ) -> dict[str, Any]:
+        *_, source, settings = supervisor_command("python3", workdir, env)
+        disk = limits.disk_mb << 20
+        host = engine.create_host_config(
+            auto_remove=True,
+            network_mode="none",
+            cap_drop=["ALL"],
+            cap_add=list(CAPABILITIES),
+            security_opt=["no-new-privileges"],
+            pids_limit=limits.pids,
+            mem_limit=limits.memory_mb << 20,
+            memswap_limit=limits.memory_mb << 20,
+            nano_cpus=int(limits.cpus * 1e9),
+            shm_size=64 << 20,
+            log_config={"Type": "none"},
+            ulimits=[
+                {"Name": "fsize", "Soft": disk, "Hard": disk},
+                {"Name": "core", "Soft": 0, "Hard": 0},
+            ],
+            runtime=runtime,
+        )
+        return {
+            "entrypoint": ["/bin/sh", "-c", _START, "sh"],
+            "command": [source, settings],
+            "name": name,
+            "hostname": "sandbox",
+            "labels": {janitor.LABEL: janitor.owner()},
+            "host_config": host,
+            "stdin_open": True,
+            "tty": False,
+            "user": "0:0",
+            "working_dir": "/",
+            "environment": {"LANG": "C.UTF-8"},
+        }
+
+    def snapshot(self, name: str | None = None) -> str:
+        """Keep the files as an image; see `Sandbox.snapshot`."""
+        repository, _, tag = (name or f"agentgym/fork:{janitor.owner()}-{next(_numbers)}").partition(
+            ":"
+        )
+        kept = janitor.owner() if name is None else ""
+        labels = [f"LABEL {janitor.LABEL}={kept}", f"LABEL {BUILT}={'' if name is None else 'yes'}"]
+        with self._turn, _engine_errors(f"no snapshot of {self.image!r}"):
+            if self._closed:
+                raise SandboxError("the sandbox is closed")
+            client().commit(
+                self.container,
+                repository=repository,
+                tag=tag,
+                changes="\n".join([f"WORKDIR {self._opened[0]}", *labels]),
+            )
+        return f"{repository}:{tag}"
+
+    def fork(self) -> DockerBox:
+        """A second box with the same files."""
+        workdir, env, runtime = self._opened
+        return DockerBox(self.snapshot(), self.limits, workdir, env, runtime)
+
+    def _watch(self) -> str:
+        with contextlib.suppress(docker.errors.DockerException, OSError):
+            found = client().containers(all=True, size=True, filters={"id": self.container})
+            if found and found[0].get("SizeRw", 0) > self.limits.disk_mb << 20:
+                return "disk"
+        return ""
+
+    def _cause(self) -> str:
+        told = self._attached.complaints.decode(errors="replace").strip()
+        with contextlib.suppress(docker.errors.DockerException, OSError):
+            state = client().inspect_container(self.container)["State"]
+            told = f"{told} {state['Status']}, exit code {state['ExitCode']}"
+            told += ", out of memory" if state.get("OOMKilled") else ""
+        return told.strip()
+
+    def _remove(self) -> None:
+        _undertaker().put(self.container)
+
+
+class _Undertaker:
+    """Sees to it, in a thread of its own, that containers are removed."""
+
+    def __init__(self) -> None:
+        self._waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._left = 0
+        self._changed = threading.Condition()
+        threading.Thread(target=self._work, name="agentgym-undertaker", daemon=True).start()
+
+    def put(self, container: str) -> None:
+        with self._changed:
+            self._left += 1
+        self._waiting.put(container)
+
+    def settle(self, timeout_s: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: self._left == 0, timeout_s)
+
+    def _work(self) -> None:
+        while True:
+            container = self._waiting.get()
+            with contextlib.suppress(docker.errors.DockerException, OSError, SandboxError):
+                client().remove_container(container, force=True, v=True)
+            with self._changed:
+                self._left -= 1
+                self._changed.notify_all()
+
+
+@functools.cache
+def _undertaker_of(process: int) -> _Undertaker:
+    return _Undertaker()
+
+
+def _undertaker() -> _Undertaker:
+    return _undertaker_of(os.getpid())
+
+
+def settle(timeout_s: float = 30.0) -> bool:
+    """Wait until what was closed is removed; says whether it is."""
+    return _undertaker().settle(timeout_s)
+
+
+class Docker:
+    """A Docker engine, wherever it is."""
+
+    name = "docker"
+
+    def open(
+        self,
+        image: str | Image,
+        *,
+        limits: Limits,
+        workdir: str | None = None,
+        env: Mapping[str, str] | None = None,
+        runtime: str | None = None,
+        **options: Any,
+    ) -> DockerBox:
+        """Start a box; see `open_sandbox`.
+
+        Args:
+            image: A name, or a recipe.
+            limits: What it may use.
+            workdir: Where commands start.
+            env: Variables of every command.
+            runtime: Of the engine, as in `runsc`.
+            options: None.
+        """
+        if options:
+            raise ConfigError(f"docker boxes take no option {sorted(options)[0]!r}: only runtime")
+        name = self.build(image) if isinstance(image, Image) else image
+        return DockerBox(name, limits, workdir, env or {}, runtime)
+
+    def build(self, image: Image) -> str:
+        """Make the image unless it is there, and return its name."""
+        from agentgym.sandboxes import images
+
+        return images.build(image, self)
+
+    def has(self, name: str) -> bool:
+        """Whether there is an image of that name."""
+        try:
+            client().inspect_image(name)
+        except docker.errors.ImageNotFound:
+            return False
+        except (docker.errors.DockerException, OSError) as error:
+            raise SandboxError(f"image {name!r}: {error}") from error
+        return True
+
+    def identity(self, name: str) -> str:
+        """The image's digest."""
+        return find_image(name)[0]
+
+
+BACKEND = Docker()
