@@ -67,4 +67,9 @@ register(
     "agentgym.envs.clarify:Clarify",
     "A user who does not say all that is wanted: ask, then commit; exact beliefs",
 )
+register(
+    "agentgym/SWE-v0",
+    "agentgym.envs.swe:SWE",
+    "Software engineering: mend a real repository in a sandbox; hidden tests decide",
+)
 register_plugins()

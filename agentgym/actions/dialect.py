@@ -40,6 +40,8 @@ class Dialect(ABC):
     """How to answer, in words that go before the example."""
     around = " \t\r\n`*;,."
     """What may stand between a call and what is reported as ignored, and is not."""
+    behind = " \t\r\n`"
+    """What may stand behind what is ignored, and is not reported."""
 
     def __init__(self, verbs: Mapping[str, Verb], *, plain: bool) -> None:
         self.verbs = verbs

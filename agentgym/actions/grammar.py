@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from agentgym.actions.action import Action, Call
 from agentgym.actions.arguments import Argument
+from agentgym.actions.blocks import BlocksDialect
 from agentgym.actions.dialect import Dialect, Said, unknown_verb
 from agentgym.actions.literals import Malformed, Reader, well_formed
 from agentgym.actions.markup import JsonDialect, TagsDialect, ToolsDialect
@@ -26,6 +27,7 @@ DIALECTS: Mapping[str, type[Dialect]] = {
     "tags": TagsDialect,
     "json": JsonDialect,
     "tools": ToolsDialect,
+    "blocks": BlocksDialect,
 }
 """Dialects by name; `text` is for grammars of plain text only."""
 
@@ -168,7 +170,7 @@ class Grammar:
             action.calls = tuple(calls)
         end = found[-1].end
         if end < len(text):
-            ignored = text[end:].lstrip(self._dialect.around).rstrip(" \t\r\n`")
+            ignored = text[end:].lstrip(self._dialect.around).rstrip(self._dialect.behind)
             if ignored:
                 action.ignored = ignored
         return action

@@ -1,0 +1,399 @@
+"""Software engineering: mend a real repository, in a box, until hidden tests pass."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, ClassVar
+
+from agentgym.actions import Action, Grammar
+from agentgym.env import Env
+from agentgym.envs import swe_tools as tools
+from agentgym.envs.swe_grade import LADDER, LEVELS, Verdict, evidence, grade, policy_image
+from agentgym.envs.swe_guard import suspicions
+from agentgym.errors import ConfigError, InvalidAction, SandboxError, TaskError, did_you_mean
+from agentgym.sandbox import Backend, Change, Limits, Sandbox, find_backend, open_sandbox
+from agentgym.tasks.swe import SWETask, load
+from agentgym.tasks.swe_logs import PARSERS
+from agentgym.types import Outcome, Reply, Task
+
+TOOLS = ("default", "bash")
+SUBMIT_LINE = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
+"""A command whose output begins so hands in the work: as mini-swe-agent has it (MIT licence)."""
+
+_HUNK = re.compile(r"^(?:\+\+\+ b/(\S+)|@@ -(\d+)(?:,(\d+))? )", re.MULTILINE)
+
+
+@lru_cache(maxsize=16)
+def _load(source: str, format: str | None, split: str | None) -> Mapping[str, SWETask]:
+    return {task.id: task for task in load(source, format=format, split=split)}
+
+
+class SWE(Env):
+    """A repository with an issue: look around, edit, run things, and submit; hidden tests decide.
+
+    Args:
+        tasks: A suite (`projects`), a file of rows, or a dataset of the Hugging Face hub.
+        format: How its rows are written; found out from the first if None.
+        tools: `default`: shell, editor and search; `bash`: the shell alone.
+        visible_tests: Whether there is a tool that runs the repository's own tests.
+        outcome: `passed`: 1 or 0; `levels`: 0, 0.25, 0.5 or 1 for nothing submitted, an empty
+            patch, one that fails, one that passes (after G-RA, arXiv 2508.10548).
+        submit_at_limit: Whether the work is graded at the turn limit too, though nobody submitted.
+        tests_each_turn: Whether the hidden tests are run after every turn that changed a file, in
+            a box of their own, for signals that read them; the policy is told nothing.
+        backend: `docker`, `local` or `auto`.
+        command_timeout_s: Longest a command may take, if it does not ask for less.
+        episode_timeout_s: Longest all commands of an episode may take together.
+        output_chars: Longest observation.
+        memory_mb: See `Limits`, as `cpus`, `pids` and `disk_mb`.
+        cpus: Processors.
+        pids: Processes.
+        disk_mb: What may be written.
+        options: Those of `Env`: `split`, `max_turns`, `dialect`, `render_mode`.
+
+    Raises:
+        ConfigError: An argument is wrong.
+    """
+
+    execution = "thread"
+    provides = frozenset(
+        {
+            "tool", "exit_code", "flags", "tests", "patch", "edited", "file_recall",
+            "file_precision", "hunk_recall", "level", "fail_to_pass", "pass_to_pass",
+            "FAIL_TO_PASS", "PASS_TO_PASS", "problem", "repo",
+        }
+    )  # fmt: skip
+    splits: ClassVar[tuple[str, ...]] = ("train", "dev", "test")
+    max_turns = 100
+    max_observation_chars: ClassVar[int] = 200_000
+
+    def __init__(
+        self,
+        *,
+        tasks: str = "projects",
+        format: str | None = None,
+        tools: str = "default",
+        visible_tests: bool = False,
+        outcome: str = "passed",
+        submit_at_limit: bool = False,
+        tests_each_turn: bool = False,
+        backend: str = "auto",
+        command_timeout_s: float = 60.0,
+        episode_timeout_s: float = 3600.0,
+        output_chars: int = 10_000,
+        memory_mb: int = 2048,
+        cpus: float = 1.0,
+        pids: int = 256,
+        disk_mb: int = 1024,
+        **options: Any,
+    ) -> None:
+        for name, value, known in (
+            ("tools", tools, TOOLS),
+            ("outcome", outcome, ("passed", "levels")),
+            ("backend", backend, ("auto", "docker", "local")),
+        ):
+            if value not in known:
+                raise ConfigError(
+                    f"{name} is {value!r}: give {' or '.join(known)}{did_you_mean(value, known)}"
+                )
+        for name, number, least in (
+            ("command_timeout_s", command_timeout_s, 0.1),
+            ("episode_timeout_s", episode_timeout_s, 1),
+            ("output_chars", output_chars, 200),
+        ):
+            if not isinstance(number, int | float) or not number >= least:
+                raise ConfigError(f"{name} is {number!r}: give a number of at least {least}")
+        self.grammar = _grammar(tools, visible_tests)
+        super().__init__(**options)
+        self.limits = Limits(memory_mb, cpus, pids, disk_mb)
+        self.source, self.format = tasks, format
+        self.graded = outcome == "levels"
+        self.submit_at_limit = submit_at_limit
+        self.tests_each_turn = tests_each_turn
+        self.command_timeout_s = command_timeout_s
+        self.episode_timeout_s = episode_timeout_s
+        self.output_chars = int(output_chars)
+        self._backend_name = backend
+        self._backend: Backend | None = None
+        self._box: Sandbox | None = None
+        self._before: dict[str, Change] = {}
+
+    # ---------------------------------------------------------------- tasks
+
+    @property
+    def instructions(self) -> str:  # type: ignore[override]
+        """What the system message says."""
+        return (
+            "You are a software engineer, at work on a repository in a sandbox without network. "
+            "Solve the issue by changing the repository's source; tests that you cannot see decide "
+            "whether it is solved, and changes of tests do not count. When you are done, submit."
+        )
+
+    def tasks(self) -> Sequence[str]:
+        """The ids of the split."""
+        return list(_load(self.source, self.format, self.split))
+
+    def find_task(self, task_id: str) -> Task:
+        """A task of the split.
+
+        Raises:
+            TaskError: There is none of that id.
+        """
+        known = _load(self.source, self.format, self.split)
+        if task_id not in known:
+            raise TaskError(
+                f"{self._name} has no task {task_id!r} in split {self.split!r} of {self.source!r}"
+                f"{did_you_mean(task_id, list(known)[:1000])}"
+            )
+        found = known[task_id]
+        data = {
+            "problem": found.problem,
+            "repo": found.repo,
+            "FAIL_TO_PASS": list(found.fail_to_pass),
+            "PASS_TO_PASS": list(found.pass_to_pass),
+        }
+        return Task(task_id, self._name, self.split, data)
+
+    # ---------------------------------------------------------------- hooks
+
+    def begin(self, task: Task) -> Reply:
+        """Start a box with the repository, and tell the issue."""
+        self._leave()
+        self._swe = _load(self.source, self.format, self.split)[task.id]
+        if self._backend is None:
+            self._backend = find_backend(self._backend_name)
+        self._enter(policy_image(self._swe, self._backend), {})
+        self._spent_s = 0.0
+        self._steps = 0
+        self._edited: list[str] = []
+        self._facts: dict[str, Any] = {}
+        hints = f"\n\nHints:\n{self._swe.hints}" if self._swe.hints else ""
+        text = f"The repository is in {self._swe.workdir}.\n\n{self._swe.problem.strip()}{hints}"
+        return Reply(text, facts={"level": 0.0})
+
+    def _enter(self, image: str, before: dict[str, Change]) -> None:
+        assert self._backend is not None
+        self._box = self._open(image, self.limits)
+        self._box.manifest(self._swe.workdir, exclude=[".git"])
+        self._before = before
+        self._editor = tools.Editor(self._box, self._swe.workdir, self.output_chars)
+
+    def _open(self, image: str, limits: Limits) -> Sandbox:
+        assert self._backend is not None
+        return open_sandbox(
+            image,
+            backend=self._backend.name,
+            limits=limits,
+            workdir=self._swe.workdir,
+            env=tools.QUIET,
+        )
+
+    def respond(self, action: Action) -> Reply:
+        """Use a tool."""
+        call = action.calls[0]
+        tool: Callable[..., Reply] = getattr(self, f"_do_{call.verb}")
+        self._facts = {"tool": call.verb}
+        self._steps += 1
+        try:
+            reply = tool(**call.arguments)
+        except InvalidAction as error:
+            raise InvalidAction(error.kind, error.message, self._facts) from error
+        except SandboxError:
+            raise
+        except OSError as error:
+            raise InvalidAction("system", f"{error.strerror}: {error.filename}") from error
+        if self.tests_each_turn and reply.outcome is None:
+            self._facts["tests"] = dict(self._grade().tests) or None
+        return reply._replace(facts={**self._facts, **reply.facts})
+
+    def judge(self) -> Outcome:
+        """At the turn limit: graded if `submit_at_limit`, else nothing was submitted."""
+        if self.submit_at_limit:
+            return self._outcome(self._grade())
+        return self._outcome(Verdict("no_submit"))
+
+    def oracle(self) -> Action | None:
+        """The solution that came with the task, and then submit."""
+        if self._box is None or not self._swe.gold:
+            return None
+        if self._steps == 0:
+            command = f"git apply --whitespace=nowarn <<'AGENTGYM'\n{self._swe.gold}\nAGENTGYM"
+            return self.grammar.parse(
+                Action(tools.BASH.canonical({"command": command, "timeout": None}))
+            )
+        return Action("submit()")
+
+    def close(self) -> None:
+        """Remove the box."""
+        self._leave()
+        super().close()
+
+    def _leave(self) -> None:
+        if self._box is not None:
+            self._box.close()
+            self._box = None
+
+    # ---------------------------------------------------------------- tools
+
+    @property
+    def box(self) -> Sandbox:
+        """The box of the running episode."""
+        if self._box is None:
+            raise SandboxError("there is no sandbox: the environment was closed")
+        return self._box
+
+    def _do_bash(self, command: str, timeout: int | None) -> Reply:
+        left_s = self.episode_timeout_s - self._spent_s
+        if left_s <= 0:
+            raise InvalidAction("time", "the time for commands is used up: submit")
+        allowed_s = min(left_s, self.command_timeout_s, timeout or self.command_timeout_s)
+        if "\0" in command:
+            raise InvalidAction("arguments", "a command cannot hold a NUL character")
+        done = self.box.run(
+            command, timeout_s=allowed_s, keep_bytes=8 * self.output_chars, background=True
+        )
+        self._spent_s += done.duration_s
+        self._facts["exit_code"] = done.code
+        if flags := suspicions(command):
+            self._facts["flags"] = flags
+        if done.output.lstrip().startswith(SUBMIT_LINE):
+            return self._do_submit()
+        return Reply(tools.told(done, self.output_chars))
+
+    def _do_view(self, path: str, start: int, end: int | None) -> Reply:
+        return Reply(self._editor.view(path, start, end))
+
+    def _do_create(self, path: str, text: str) -> Reply:
+        return self._edit(path, self._editor.create(path, text))
+
+    def _do_str_replace(self, path: str, old: str, new: str) -> Reply:
+        return self._edit(path, self._editor.str_replace(path, old, new))
+
+    def _do_insert(self, path: str, line: int, text: str) -> Reply:
+        return self._edit(path, self._editor.insert(path, line, text))
+
+    def _do_undo(self, path: str) -> Reply:
+        return self._edit(path, self._editor.undo(path))
+
+    def _edit(self, path: str, text: str) -> Reply:
+        relative = self._editor.path(path).removeprefix(f"{self._swe.workdir}/")
+        self._edited = [*dict.fromkeys([*self._edited, relative])]
+        self._facts["edited"] = relative
+        self._facts |= localisation(self._edited, self._swe.gold)
+        return Reply(text)
+
+    def _do_search(self, pattern: str, path: str) -> Reply:
+        return Reply(tools.search(self.box, self._swe.workdir, pattern, path, self.output_chars))
+
+    def _do_run_tests(self) -> Reply:
+        tests = " ".join(self._swe.tests) if not self._swe.removed else ""
+        command = self._swe.test_command.replace("{tests}", tests)
+        done = self.box.run(
+            f"( cd {shlex.quote(self._swe.workdir)} && {command} )",
+            timeout_s=min(self._swe.tests_timeout_s, 10 * self.command_timeout_s),
+            keep_bytes=4 << 20,
+        )
+        found = PARSERS[self._swe.parser](done.output)
+        failed = [name for name, status in found.items() if status in ("failed", "error")]
+        self._facts["exit_code"] = done.code
+        self._facts["visible_tests"] = {name: name not in failed for name in found} or None
+        said = f"{len(found) - len(failed)} of {len(found)} tests pass."
+        return Reply(f"{tools.told(done, self.output_chars)}\n{said}")
+
+    def _do_submit(self) -> Reply:
+        verdict = self._grade()
+        outcome = self._outcome(verdict)
+        patched = re.findall(r"^diff --git a/\S+ b/(\S+)$", verdict.patch, re.MULTILINE)
+        facts = {**evidence(verdict), **localisation(patched, self._swe.gold, verdict.patch)}
+        facts["flags"] = [*self._facts.get("flags", []), *verdict.flags]
+        self._leave()
+        return Reply("Submitted.", outcome, facts)
+
+    # ---------------------------------------------------------------- grading
+
+    def _grade(self) -> Verdict:
+        assert self._backend is not None
+        changes = {**self._before, **{change.path: change for change in self.box.changes()}}
+        graders = Limits(max(self.limits.memory_mb, 4096), self.limits.cpus, 1024, 2048)
+        return grade(
+            self._swe, changes.values(), self._backend, lambda image: self._open(image, graders)
+        )
+
+    def _outcome(self, verdict: Verdict) -> Outcome:
+        level = LEVELS.index(verdict.level)
+        score = LADDER[level] if self.graded else float(verdict.passed)
+        parts = {
+            "level": float(level),
+            "fail_to_pass": verdict.fail_to_pass,
+            "pass_to_pass": verdict.pass_to_pass,
+        }
+        return Outcome(score, verdict.passed, verdict.level, parts)
+
+    # ---------------------------------------------------------------- snapshots
+
+    def save_state(self) -> Any:
+        """The files as an image, with what was changed so far; processes are not kept."""
+        changes = {**self._before, **{change.path: change for change in self.box.changes()}}
+        image = self.box.snapshot()
+        edits = list(self._editor.history)
+        return self._swe, image, changes, edits, self._spent_s, self._steps, list(self._edited)
+
+    def load_state(self, state: Any) -> None:
+        """Go back to what `save_state` returned."""
+        self._leave()
+        self._swe, image, changes, edits, self._spent_s, self._steps, edited = state
+        self._edited, self._facts = list(edited), {}
+        if self._backend is None:
+            self._backend = find_backend(self._backend_name)
+        self._enter(image, dict(changes))
+        self._editor.history = list(edits)
+
+
+def _grammar(preset: str, visible_tests: bool) -> Grammar:
+    run_tests = (tools.RUN_TESTS,) if visible_tests else ()
+    if preset == "bash":
+        return Grammar(tools.BASH, *run_tests, tools.SUBMIT, dialect="blocks")
+    return Grammar(tools.BASH, *tools.EDITOR, tools.SEARCH, *run_tests, tools.SUBMIT)
+
+
+def localisation(files: Sequence[str], gold: str, patch: str = "") -> dict[str, float]:
+    """How well the files, and the places in them, that were changed match the solution's.
+
+    Returns:
+        `file_recall`, `file_precision`; with a patch, `hunk_recall`: the share of the solution's
+        hunks within three lines of which something was changed. All in [0, 1].
+    """
+    wanted, changed = _places(gold), _places(patch)
+    right = set(files) & set(wanted)
+    told = {
+        "file_recall": len(right) / len(wanted) if wanted else 1.0,
+        "file_precision": len(right) / len(set(files)) if files else 0.0,
+    }
+    if patch:
+        hunks = [(file, hunk) for file, found in wanted.items() for hunk in found]
+        met = sum(
+            any(_touch(hunk, other) for other in changed.get(file, ())) for file, hunk in hunks
+        )
+        told["hunk_recall"] = met / len(hunks) if hunks else 1.0
+    return told
+
+
+def _touch(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    return one[0] <= other[1] and other[0] <= one[1]
+
+
+def _places(patch: str) -> dict[str, list[tuple[int, int]]]:
+    """Files of a patch, and the first and last line of each hunk before it, context included."""
+    found: dict[str, list[tuple[int, int]]] = {}
+    file = ""
+    for match in _HUNK.finditer(patch):
+        if match[1]:
+            file = match[1]
+            found.setdefault(file, [])
+        elif file:
+            first, count = int(match[2]), int(match[3] or 1)
+            found[file].append((first, first + count))
+    return found
