@@ -8,11 +8,12 @@ import json
 import pytest
 
 from agentgym import cli, verify
-from agentgym.types import Task
+from agentgym.errors import ConfigError
+from agentgym.types import Outcome, Task
+from agentgym.verify import ExactMatch, corpus
 from agentgym.verify import audit as audits
-from agentgym.verify import corpus
 from agentgym.verify.audit import MOST_MISSED, audit, cases
-from agentgym.verify.base import Kind, find_verifier, kind_of
+from agentgym.verify.base import Kind, find_verifier, graded_of, kind_of
 from agentgym.verify.corpus import EQUIVALENT, Case
 
 FEWEST = {"text": (2_000, 100), "number": (1_500, 100), "json": (900, 70), "tests": (250, 50),
@@ -75,6 +76,40 @@ def test_always_1_passes_all_attacks():
     report = run("always_1", "number")
     assert len(report.false_positives) == report.attacks
     assert (report.highest, report.ok) == (1.0, False)
+
+
+def partly(score, graded=None):
+    """A verifier that pays every wrong answer the same, and may say so."""
+
+    def judge(task, evidence):
+        return Outcome(1.0, True) if ExactMatch()(task, evidence).passed else Outcome(score, False)
+
+    if graded is not None:
+        judge.graded = graded
+    return judge
+
+
+def test_partial_credit_for_attacks_is_a_false_positive_unless_it_is_declared():
+    undeclared = audit(partly(0.95), Kind.TEXT, "partly")
+    assert (undeclared.ok, len(undeclared.false_positives)) == (False, undeclared.attacks)
+    assert undeclared.false_positives[0].what == "scored 0.95"
+    assert not audit(partly(0.01), Kind.TEXT, "partly").ok
+    assert audit(partly(0.3, graded=0.3), Kind.TEXT, "partly").ok
+    assert not audit(partly(0.31, graded=0.3), Kind.TEXT, "partly").ok
+
+
+@pytest.mark.parametrize("graded", [-0.1, 1, 1.0, float("nan"), "0.5", True, None])
+def test_what_is_declared_as_graded_is_below_1(graded):
+    judge = partly(0.0)
+    judge.graded = graded
+    with pytest.raises(ConfigError, match="graded"):
+        audit(judge, Kind.TEXT, "partly")
+
+
+def test_f1_declares_no_more_than_the_corpus_gets_out_of_it():
+    report = run("f1")
+    assert report.graded - 0.05 < report.highest <= report.graded < 1
+    assert [name for name, judge in verify.verifiers().items() if graded_of(judge)] == ["f1"]
 
 
 def test_a_verifier_that_raises_or_ends_the_program_is_found():
@@ -149,6 +184,23 @@ def test_the_command_audits_all_shipped_verifiers(command):
     assert (code, err) == (0, "")
     for name in verify.verifiers():
         assert f"\n{name}: ok: 0 of " in out
+    assert "graded, 0.95 allowed" in out
+
+
+def test_the_command_tells_what_partial_credit_an_attack_got(command, monkeypatch):
+    monkeypatch.setattr(verify.base, "_registered", {})
+    verify.register("secret", partly(0.95))
+    verify.register("open", partly(0.95, graded=0.95))
+    code, out, _ = command("secret", "open", "--kind", "text")
+    assert code == 1
+    assert "\n  false positive: code: " in out
+    assert " scored 0.95\n" in out
+    attacks = sum(not case.passes for case in cases(Kind.TEXT))
+    best = "attacks paid off (the best scored 0.95;"
+    assert f"secret: FAILED: {attacks} of {attacks} {best} 0 allowed)" in out
+    assert f"open: ok: 0 of {attacks} {best} graded, 0.95 allowed)" in out
+    code, out, _ = command("open", "--kind", "text", "--json")
+    assert (code, json.loads(out)["audits"][0]["graded"]) == (0, 0.95)
 
 
 def test_the_command_names_what_went_wrong_and_exits_with_1(command):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from fractions import Fraction
 
 import pytest
@@ -24,8 +26,10 @@ from agentgym.verify import (
     normalise,
     read_number,
 )
+from agentgym.verify.corpus_forms import TEXT_FORMS
+from agentgym.verify.text import MAX_CHARS
 
-ODD = st.text("aAnN the.'-+#$%,:/^1259½²−٤\u0301İß€°×eE()\n")
+ODD = st.text("aAnN the.'-+#$%,:;/^1259½²−٤\u0301İß€°‰″“”…×≤eE()[]!?&|*_`\"\n")
 TEXTS = st.one_of(st.text(), ODD)
 
 
@@ -72,15 +76,24 @@ def document(answer, expected, **data):
         ("A*", "a*"),
         ("-∞", "-∞"),
         ("J. R. R. Tolkien", "jrr tolkien"),
-        ("O’Brien", "obrien"),
+        ("O’Brien", "o'brien"),
         ("1,000", "1000"),
-        ("1,00,0", "1,00,0"),
+        ("1,00,0", "1 00 0"),
         ("−40", "-40"),
         (".5", "0.5"),
         ("10²", "10^2"),
         ("1½", "1 1/2"),
         ("1914 – 1918", "1914-1918"),
-        ("COVID-19", "covid 19"),
+        ("COVID-19", "covid-19"),
+        ("Jean-Luc", "jean luc"),
+        ("6 - 2", "6-2"),
+        ("6 -2", "6 -2"),
+        ("( 1, 2 )", "(1 2)"),
+        ("(A).", "a"),
+        ("A to Z", "a to z"),
+        ("a to-do list", "to do list"),
+        ('5" x 6″', '5" x 6"'),
+        ("x := 5; y := 6", "x:=5 y:=6"),
         ("٤٢", "42"),
         ("「東京」", "東京"),
         ("!!!", "!!!"),
@@ -112,6 +125,20 @@ def test_matching_is_symmetric_and_reflexive(one, other):
     assert f1(normalise(one), normalise(other)) == f1(normalise(other), normalise(one))
 
 
+@pytest.mark.parametrize("form", TEXT_FORMS, ids=lambda form: form.answer)
+def test_what_says_something_else_differs_whichever_is_the_reference(form):
+    for wrong in form.wrong:
+        assert not text(wrong, form.answer).passed
+        assert not text(form.answer, wrong).passed
+
+
+def test_long_odd_texts_are_normalised_in_no_time():
+    started = time.monotonic()
+    for part in ("'a ", "*a ", '"', "(", "a.", "1,000,", "! ", " - ", "a . ", "\"'", "*'a", "x"):
+        normalise((part * MAX_CHARS)[:MAX_CHARS])
+    assert time.monotonic() - started < 5
+
+
 def test_any_of_several_references_will_do():
     assert text("ussr", "Soviet Union", "U.S.S.R.").passed
     assert F1()(Task("q", data={"answers": ["a b c", "c d"]}), {"answer": "c e"}).score == 0.5
@@ -134,7 +161,7 @@ def test_f1_counts_repeated_words_once_each_and_order_keeps_from_passing():
     task = Task("q", data={"answers": ["man bites dog"]})
     assert F1()(task, {"answer": "man man man"}).score == pytest.approx(1 / 3)
     swapped = F1()(task, {"answer": "dog bites man"})
-    assert (swapped.score, swapped.passed, swapped.parts["f1"]) == (0.99, False, 1.0)
+    assert (swapped.score, swapped.passed, swapped.parts["f1"]) == (0.5, False, 1.0)
 
 
 @pytest.mark.parametrize("answers", [[], None, [""], ["  "], [3], [None]])
@@ -212,6 +239,19 @@ def test_whole_numbers_are_met_exactly_and_others_closely():
     assert number("99", "100", verifier=Numeric(absolute=1)).passed
     assert not number("98", "100", verifier=Numeric(absolute=1)).passed
     assert number("99", "100", verifier=Numeric(relative=0.01, exact_whole=False)).passed
+
+
+def test_a_whole_number_is_whole_in_every_unit():
+    for reference, near in (
+        ("1048577 bytes", "1 MiB"),
+        ("1000001 ms", "1000 s"),
+        ("100 m", "0.1000000001 km"),
+        ("1000001 s", "277.7777778 h"),
+    ):
+        assert not number(near, reference).passed
+        assert number(near, reference, verifier=Numeric(exact_whole=False)).passed
+    assert number("328.0839895 ft", "100 m").passed
+    assert not number("328.09 ft", "100 m").passed
 
 
 def test_units_are_converted_and_kept_apart():
@@ -292,6 +332,19 @@ def test_types_differ_where_python_finds_them_equal():
     assert document("1.0", 1).passed
 
 
+@pytest.mark.parametrize(
+    "answer", ["\ufeff[1]", "```[1]```", "```json [1] ```", "```JSON\n[1]\n```", " [1]\n"]
+)
+def test_json_may_be_wrapped_as_files_and_models_do(answer):
+    assert document(answer, [1]).passed
+
+
+def test_texts_are_the_same_in_either_normal_form_and_keys_only_as_they_are():
+    assert document('"e\u0301"', "é").passed
+    assert not document('"e"', "é").passed
+    assert not document('{"e\u0301": 1}', {"é": 1}).passed
+
+
 def test_brackets_in_text_are_no_depth():
     assert document(json.dumps("[" * 1_000), "[" * 1_000).passed
 
@@ -314,6 +367,10 @@ def test_the_share_of_leaves_is_told_and_not_paid():
 
 # ---------------------------------------------------------------------------- tests and states
 
+BAD_TOLERANCES = (
+    *(None, [1], "x", 1, {"/a": "x"}, {"/a": None}, {"/a": True}, {"/a": float("nan")}),
+    *({"/b": 0.1}, {"a": 0.1}, {"": 0.1}, {"/a/b": 0.1}, {0: 0.1}, {"/a": math.inf}),
+)
 TESTS = {"FAIL_TO_PASS": ["a", "b"], "PASS_TO_PASS": ["c", "d"]}
 
 
@@ -358,6 +415,11 @@ def test_a_state_is_right_when_every_declared_fact_holds():
     [
         *((JsonMatch(), {}), (JsonMatch(), {"expected": float("nan")})),
         (JsonMatch(), {"expected": 1, "tolerances": {"": -1}}),
+        *((JsonMatch(), {"expected": {"a": 1}, "tolerances": wrong}) for wrong in BAD_TOLERANCES),
+        (StateMatch(), {"expected": {"a": 1}, "tolerances": {"/b": 0.1}}),
+        (JsonMatch(), {"expected": ["a", [1]], "tolerances": {"/0": 0.1}}),
+        (JsonMatch(), {"expected": ["a", [1]], "tolerances": {"/01/0": 0.1}}),
+        (JsonMatch(), {"expected": ["a", [1]], "tolerances": {"/1/1": 0.1}}),
         *((StateMatch(), {"expected": {}}), (StateMatch(), {"expected": [1]})),
         *((UnitTests(), {}), (UnitTests(), {"FAIL_TO_PASS": "a"})),
         (UnitTests(), {"FAIL_TO_PASS": ["a"], "PASS_TO_PASS": [1]}),

@@ -2,7 +2,9 @@
 
 VERIFIER is a shipped name or module:attribute of your own, a function or class that takes
 (task, evidence) and gives an Outcome; without one, all shipped ones are audited. Exits with 1 when
-an attack passes, a verdict breaks, or more than 2 % of the equivalent forms are refused.
+an attack passes or scores above 0, a verdict breaks, or more than 2 % of the equivalent forms are
+refused. A verifier that pays partial credit declares as its attribute `graded` how much of it an
+attack may get; then an attack that scores more is what fails.
 
 Examples:
 agentgym audit
@@ -92,10 +94,11 @@ def _print(audits: list[Audit]) -> None:
 def _summary(a: Audit) -> str:
     if a.evaluated:
         return f"{a.verifier}: FAILED: it runs code out of answers, and was tried no further"
+    allowed = f"graded, {a.graded:.2f} allowed" if a.graded else "0 allowed"
     return (
         f"{a.verifier}: {'ok' if a.ok else 'FAILED'}: {len(a.false_positives)} of {a.attacks} "
-        f"attacks passed (the best scored {a.highest:.2f}), {len(a.false_negatives)} of "
-        f"{a.equivalents} equivalent forms were refused, {len(a.crashes)} broke it"
+        f"attacks paid off (the best scored {a.highest:.2f}; {allowed}), {len(a.false_negatives)} "
+        f"of {a.equivalents} equivalent forms were refused, {len(a.crashes)} broke it"
     )
 
 
@@ -127,6 +130,7 @@ def _as_json(a: Audit) -> dict[str, Any]:
         "attacks": a.attacks,
         "equivalents": a.equivalents,
         "highest": a.highest,
+        "graded": a.graded,
         "evaluated": a.evaluated,
         "tallies": {attack: asdict(tally) for attack, tally in a.tallies.items()},
         "false_positives": listed(a.false_positives),

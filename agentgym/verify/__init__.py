@@ -9,11 +9,20 @@ ExactMatch()(task, {"answer": "canberra."})  # Outcome(score=1.0, passed=True, l
 `agentgym audit exact` tries a verifier with everything in `agentgym.verify.corpus`.
 """
 
-from agentgym.verify.base import Kind, Verifier, find_verifier, kind_of, register, verifiers
+from agentgym.verify.base import (
+    Kind,
+    Verifier,
+    find_verifier,
+    graded_of,
+    kind_of,
+    register,
+    verifiers,
+)
 from agentgym.verify.numeric import Numeric, read_number
 from agentgym.verify.structured import JsonMatch, StateMatch
-from agentgym.verify.text import F1, ExactMatch, f1, normalise
+from agentgym.verify.text import F1, ExactMatch, f1
 from agentgym.verify.unit_tests import UnitTests
+from agentgym.verify.wording import normalise
 
 __all__ = [
     "F1",
@@ -26,6 +35,7 @@ __all__ = [
     "Verifier",
     "f1",
     "find_verifier",
+    "graded_of",
     "kind_of",
     "normalise",
     "read_number",

@@ -1,7 +1,8 @@
 """Try a verifier with the corpus: what passes that must not, what fails that must not, what breaks.
 
-A verifier that trainers can rely on lets no attack pass, refuses at most `MOST_MISSED` of the
-equivalent forms, and neither raises, hangs, changes its mind nor evaluates anything.
+A verifier that trainers can rely on lets no attack pass, and pays none more than it declares:
+nothing, unless it is graded. It refuses at most `MOST_MISSED` of the equivalent forms, and neither
+raises, hangs, changes its mind nor evaluates anything.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from types import FrameType
 from typing import Any
 
 from agentgym.types import Outcome
-from agentgym.verify.base import Kind, Verifier
+from agentgym.verify.base import Kind, Verifier, graded_of
 from agentgym.verify.corpus import CANARY, EQUIVALENT, Case, number_cases, text_cases
+from agentgym.verify.corpus_forms import number_forms, text_forms
 from agentgym.verify.corpus_structured import json_cases, state_cases, tests_cases
 
 MOST_MISSED = 0.02
@@ -26,17 +28,18 @@ DEADLINE_S = 10.0
 """Longest one verdict may take, in seconds, where it can be cut off (the main thread of Unix)."""
 
 _CASES = {
-    Kind.TEXT: text_cases,
-    Kind.NUMBER: number_cases,
-    Kind.JSON: json_cases,
-    Kind.TESTS: tests_cases,
-    Kind.STATE: state_cases,
+    Kind.TEXT: (text_cases, text_forms),
+    Kind.NUMBER: (number_cases, number_forms),
+    Kind.JSON: (json_cases,),
+    Kind.TESTS: (tests_cases,),
+    Kind.STATE: (state_cases,),
 }
 
 
 def cases(kind: Kind) -> Iterator[Case]:
     """The corpus for a kind of verifier; payloads of code come first."""
-    return _CASES[kind]()
+    for source in _CASES[kind]:
+        yield from source()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Finding:
 
     case: Case
     what: str
-    """`accepted`, `refused`, or how it broke."""
+    """`accepted`, `scored 0.95`, `refused`, or how it broke."""
 
 
 @dataclass(slots=True)
@@ -54,7 +57,7 @@ class Tally:
 
     cases: int = 0
     wrong: int = 0
-    """Attacks that passed, or equivalent forms that did not."""
+    """Attacks that passed or scored too much, or equivalent forms that did not pass."""
     crashes: int = 0
 
 
@@ -64,6 +67,8 @@ class Audit:
 
     verifier: str
     kind: Kind
+    graded: float = 0.0
+    """Most that an attack may score, as the verifier declares it."""
     tallies: dict[str, Tally] = field(default_factory=dict)
     """By kind of attack; the equivalent forms are under `corpus.EQUIVALENT`."""
     false_positives: list[Finding] = field(default_factory=list)
@@ -97,8 +102,12 @@ class Audit:
 
 
 def audit(verifier: Verifier, kind: Kind, name: str, tried: Iterable[Case] | None = None) -> Audit:
-    """Try `verifier` with the corpus for `kind`, or with `tried`."""
-    report = Audit(name, kind)
+    """Try `verifier` with the corpus for `kind`, or with `tried`.
+
+    Raises:
+        ConfigError: What it declares as `graded` is not in [0, 1).
+    """
+    report = Audit(name, kind, graded_of(verifier))
     for case in cases(kind) if tried is None else tried:
         _try(verifier, case, report)
         if report.evaluated:
@@ -129,12 +138,16 @@ def _try(verifier: Verifier, case: Case, report: Audit) -> None:
         tally.crashes += 1
         report.crashes.append(Finding(case, trouble or "returned None, not an Outcome"))
         return
-    if case.attack != EQUIVALENT:
-        report.highest = max(report.highest, outcome.score)
-    if outcome.passed is not case.passes:
+    if case.passes:
+        if not outcome.passed:
+            tally.wrong += 1
+            report.false_negatives.append(Finding(case, "refused"))
+        return
+    report.highest = max(report.highest, outcome.score)
+    if outcome.passed or outcome.score > report.graded:
         tally.wrong += 1
-        wrong = report.false_negatives if case.passes else report.false_positives
-        wrong.append(Finding(case, "refused" if case.passes else "accepted"))
+        what = "accepted" if outcome.passed else f"scored {outcome.score:.2f}"
+        report.false_positives.append(Finding(case, what))
 
 
 class _TookTooLong(BaseException):

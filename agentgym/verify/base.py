@@ -42,7 +42,12 @@ class Kind(StrEnum):
 
 
 class Verifier(Protocol):
-    """Anything that judges; `kind` is optional, and a `Kind` where it is there."""
+    """Anything that judges; two attributes are optional.
+
+    `kind` is a `Kind`. `graded` is the most that a wrong answer of the corpus may score, in [0, 1):
+    whoever pays partial credit declares there how much of it an attack can get. Without it, wrong
+    answers score 0.
+    """
 
     def __call__(self, task: Task, evidence: Mapping[str, Any], /) -> Outcome:
         """Say whether `evidence` shows that `task` was done.
@@ -109,6 +114,21 @@ def kind_of(verifier: Verifier) -> Kind | None:
     """What a verifier says it reads, if it does."""
     told = getattr(verifier, "kind", None)
     return Kind(told) if told in list(Kind) else None
+
+
+def graded_of(verifier: Verifier) -> float:
+    """The most that a verifier says it gives to an attack; 0 where it says nothing.
+
+    Raises:
+        ConfigError: It is not in [0, 1).
+    """
+    told = getattr(verifier, "graded", 0.0)
+    if isinstance(told, bool) or not isinstance(told, int | float) or not 0 <= told < 1:
+        raise ConfigError(
+            f"verifier {verifier!r:.80} has graded = {told!r:.80}: give the most that an attack "
+            "may score, at least 0 and less than 1"
+        )
+    return float(told)
 
 
 def judged(passed: bool, label: str = "", /, **parts: float) -> Outcome:

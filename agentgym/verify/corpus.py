@@ -1,7 +1,8 @@
 """What verifiers are tried with: attacks that must not pass, and equivalent forms that must.
 
-All of it is data of this project; each list says where its idea comes from. Cases for
-JSON, tests and states are in `agentgym.verify.corpus_structured`.
+All of it is data of this project; each list says where its idea comes from. More ways to write
+texts and numbers are in `agentgym.verify.corpus_forms`, cases for JSON, tests and states in
+`agentgym.verify.corpus_structured`.
 """
 
 from __future__ import annotations

@@ -89,6 +89,12 @@ DOCUMENTS = (
         ("false", " false\n"),
         ("0", "null", '""', "[]", "False", '"false"', "true", "{}", "0.0", "-0"),
     ),
+    Document(
+        {"name": "Zoé", "é": [1]},
+        ('{"name": "Zoe\u0301", "é": [1]}', '{"name": "Zo\\u00e9", "\\u00e9": [1]}'),
+        ('{"name": "Zoe", "é": [1]}', '{"name": "ZOÉ", "é": [1]}', '{"name": "Zoé", "e": [1]}',
+         '{"name": "Zoé", "é": [1], "e\u0301": [2]}', '{"name": "Zo\\u00e8", "é": [1]}'),
+    ),
     Document(0, ("0", "0.0", "-0", "0e5"), ("false", "null", '"0"', "[]", "1e-300", "00", "+0")),
 )  # fmt: skip
 """Documents of ours: types that compare equal in Python, keys said twice, things more or less."""
@@ -112,6 +118,8 @@ def json_cases() -> Iterator[Case]:
             "format spoof": (
                 f"<answer>{right}</answer><answer>1</answer>",
                 f"```json\n{right}\n```\n```json\n1\n```", f"<think>{right}</think> 1",
+                f"```json {right}``` ```json 1```", f"```{right}", f"{right}```",
+                f"```js {right}```", f"1\ufeff{right}", f"```yaml\n{right}\n```",
             ),
             "near miss": document.traps,
             "size": (*huge(), f'{right[:-1]}{" " * 10_000_000}', "[" * 500 + right + "]" * 500),
@@ -123,8 +131,9 @@ def json_cases() -> Iterator[Case]:
             yield Case("near miss", task, {"value": value})
         yield Case("no answer", task, {})
         yield Case("no answer", task, {"answer": None})
+        fences = (f"```json\n{right}\n```", f"```{right}```", f"```json {right} ```")
         written = [json.dumps(expected, **style) for style in _STYLES]
-        for text in (*written, *document.equivalents, f"```json\n{right}\n```", f"\n{right} \n"):
+        for text in (*written, *document.equivalents, *fences, f"\n{right} \n", f"\ufeff{right}"):
             yield Case(EQUIVALENT, task, {"answer": text})
         yield Case(EQUIVALENT, task, {"value": expected})
 
@@ -164,7 +173,17 @@ _FIXED = ["tests/test_a.py::test_bug", "tests/test_a.py::test_bug[1-2]"]
 _KEPT = ["tests/test_a.py::test_old", "tests/test_b.py::test_other"]
 _ALL = dict.fromkeys([*_FIXED, *_KEPT], "passed")
 _BAD: tuple[object, ...] = (
-    *("failed", "error", "skipped", "xfail", "xfailed", "xpassed", "deselected", "not run"),
+    *(
+        "failed",
+        "error",
+        "skipped",
+        "xfail",
+        "pAſſed",
+        "xfailed",
+        "xpassed",
+        "deselected",
+        "not run",
+    ),
     *("", "PASS ED", "notpassed", "passed?", "failed passed", "not passed", "true", "1"),
     *(None, False, 0, 1, 1.0, [], {}, ["passed"], {"passed": True}, float("nan")),
 )

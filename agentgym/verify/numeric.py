@@ -17,20 +17,22 @@ from typing import Any, ClassVar, NamedTuple
 from agentgym.errors import ConfigError
 from agentgym.types import Outcome, Task
 from agentgym.verify.base import Kind, judged, references
-from agentgym.verify.text import fold
 from agentgym.verify.units import PLAIN, SCALES, UNITS, Unit, find_unit
+from agentgym.verify.wording import fold
 
 MAX_CHARS = 200
 """Of a number; a longer one is refused, unread."""
 MAX_EXPONENT = 308
 """Largest power of ten, either way."""
 _MAX_BITS = 1_100
+_LESS_THAN_HALF = Fraction(499, 1000)
 
 _SPACES = "[ \u00a0\u2009\u202f]"
 _DIGITS = rf"(?:[0-9]{{1,3}}(?:,[0-9]{{3}})++|[0-9]{{1,3}}(?:{_SPACES}[0-9]{{3}})++|[0-9]++)"
 _NUMBER = re.compile(
     rf"""
-      (?P<sign>[-+]\s*)?  (?P<money>[$€£¥]\s*)?
+      (?P<wrap>\*{{1,3}}|["'`])?
+      (?P<sign>[-+]\s*)?  (?:(?P<money>[$€£¥]|USD|EUR|GBP|JPY)\s*(?P<owed>[-+]\s*)?)?
       (?:
         (?:(?P<whole>[0-9]++)\s+(?:and\s+)?)?
         (?P<over>[0-9]++)\s*/\s*(?P<under>[0-9]++)
@@ -39,10 +41,12 @@ _NUMBER = re.compile(
         (?:[eE](?P<exponent>[-+]?[0-9]++)|\s*[×x*]\s*10\s*(?:\^|\*\*)\s*(?P<power>[-+]?[0-9]++))?
       )
       (?:\s*(?P<unit>[^\W\d_][\w/^ ]*|[%°$€£¥][CF]?|per\ cent))?  \.?
+      (?(wrap)(?P=wrap)\.?)
     """,
     re.VERBOSE,
 )
-_POWERS = {ord("²"): "^2", ord("³"): "^3"}
+_POWER = re.compile(r"(?<=[^\W\d_])[23]$")
+_PLURAL = re.compile(r"(?<=\w{3})(?<!s)s$")
 
 
 class Quantity(NamedTuple):
@@ -65,7 +69,8 @@ def read_number(answer: object) -> Quantity | None:
 
     Thousands in groups of three by commas or spaces, decimals by a point, `e` and `×10^` with
     exponents up to `MAX_EXPONENT`, fractions and mixed numbers, percent, money, units, a million;
-    digits, minus signs and fractions of all of Unicode. Anything around it makes it none.
+    digits, minus signs and fractions of all of Unicode; quoted or emphasised as a whole. Anything
+    else around it makes it none: brackets too, which in accounts are a minus.
     """
     if isinstance(answer, bool):
         return None
@@ -81,22 +86,24 @@ def read_number(answer: object) -> Quantity | None:
 
 def _quantity(found: re.Match[str]) -> Quantity | None:
     value = _value(found)
-    if value is None:
+    if value is None or (found["sign"] and found["owed"]):
         return None
-    if found["sign"] and found["sign"][0] == "-":
+    if (found["sign"] or found["owed"] or "+")[0] == "-":
         value = -value
     words = (found["unit"] or "").split()
     while words and words[0].casefold() in SCALES:
         value *= SCALES[words.pop(0).casefold()]
     name = " ".join(words)
     if found["money"]:
-        if name and find_unit(name) != UNITS[found["money"].strip()]:
-            return None
-        name = found["money"].strip()
-    if name.casefold() == "per cent":
-        name = "%"
-    unit = find_unit(name) if name else PLAIN
-    return Quantity(value, unit or Unit(f"?{name.casefold().removesuffix('s')}", Fraction(1)))
+        money = UNITS[found["money"]]
+        return Quantity(value, money) if not name or find_unit(name) == money else None
+    return Quantity(value, _unit(name) if name else PLAIN)
+
+
+def _unit(name: str) -> Unit:
+    """A unit by its name; one that is not known is of a dimension of that name."""
+    name = "%" if name.casefold() == "per cent" else _POWER.sub(r"^\g<0>", name)
+    return find_unit(name) or Unit(f"?{_PLURAL.sub('', name.casefold())}", Fraction(1))
 
 
 def _value(found: re.Match[str]) -> Fraction | None:
@@ -119,10 +126,12 @@ def _reference(answer: int | float | str) -> Quantity | None:
 class Numeric:
     """1 where the answer is one of the references.
 
-    A reference that is whole in the unit of the answer has to be met exactly; any other to within
-    `relative` of it, or `absolute` in the reference's unit. `exact_whole=False` gives whole ones
-    the same tolerance. `task.data["unit"]` is the unit of bare numbers, of references and answers
-    alike; a unit this does not know ("apples") is compared by name.
+    A reference that is a whole number in its own unit has to be met exactly; where it cannot be
+    written out in the unit of the answer (5 km in miles), it must be the nearest whole number, and
+    within the tolerance. Any other is met within `relative` of it, or `absolute` in its unit.
+    `exact_whole=False`, and any `absolute`, give whole ones the same tolerance.
+    `task.data["unit"]` is the unit of bare numbers, of references and answers alike; a unit this
+    does not know ("apples") is compared by name.
 
     Raises:
         ConfigError: A tolerance is negative or not finite.
@@ -151,18 +160,27 @@ class Numeric:
         return judged(any(self._meets(_in(bare, read), reference) for reference in accepted))
 
     def _meets(self, answer: Quantity, reference: Quantity) -> bool:
-        wanted = reference.converted(answer.unit)
-        if wanted is None:
+        found = answer.converted(reference.unit)
+        if found is None:
             return False
-        if wanted == answer.value:
+        wanted = reference.value
+        if found == wanted:
             return True
+        allowed = max(Fraction(repr(self.relative)) * abs(wanted), Fraction(repr(self.absolute)))
         if wanted.denominator == 1 and self.exact_whole and not self.absolute:
-            return False
-        allowed = max(
-            Fraction(repr(self.relative)) * abs(wanted),
-            Fraction(repr(self.absolute)) * reference.unit.factor / answer.unit.factor,
-        )
-        return abs(answer.value - wanted) <= allowed
+            if _is_decimal(reference.converted(answer.unit)):
+                return False
+            allowed = min(allowed, _LESS_THAN_HALF)
+        return abs(found - wanted) <= allowed
+
+
+def _is_decimal(value: Fraction | None) -> bool:
+    """Whether a number can be written out in full."""
+    left = value.denominator if value is not None else 1
+    for prime in (2, 5):
+        while left % prime == 0:
+            left //= prime
+    return left == 1
 
 
 def _in(bare: Unit, read: Quantity) -> Quantity:

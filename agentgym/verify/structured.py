@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -23,7 +24,9 @@ _LONGEST_NUMBER = 400
 _MAX_BITS = 1_400
 
 _BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
-_FENCED = re.compile(r"```(?:json)?[ \t]*\n(.*)\n[ \t]*```", re.DOTALL | re.IGNORECASE)
+_FENCED = re.compile(r"```(?:json\b)?(.*)```", re.DOTALL | re.IGNORECASE)
+
+_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
 class Unreadable(ValueError):
@@ -31,7 +34,7 @@ class Unreadable(ValueError):
 
 
 def read_json(text: str) -> Any:
-    """The value that JSON text holds, by itself or in one code fence.
+    """The value that JSON text holds, by itself or in one code fence; a byte order mark is ignored.
 
     Raises:
         Unreadable: It is too long or too deep, not JSON, names a key twice, or holds a number that
@@ -39,7 +42,7 @@ def read_json(text: str) -> Any:
     """
     if len(text) > MAX_CHARS:
         raise Unreadable("too_long")
-    text = text.strip()
+    text = text.removeprefix("\ufeff").strip()
     fenced = _FENCED.fullmatch(text)
     if fenced:
         text = fenced[1]
@@ -122,8 +125,9 @@ def leaves(
 ) -> Iterator[bool]:
     """For every leaf of `expected`, whether `found` has it there; and False for each thing more.
 
-    True and 1 differ, 1 and 1.0 do not. A leaf is a value that holds no other, an empty list or
-    object included.
+    True and 1 differ, 1 and 1.0 do not; texts are the same in either of Unicode's normal forms (é
+    as one character or two), keys only as they are. A leaf is a value that holds no other, an empty
+    list or object included.
 
     Args:
         expected: JSON.
@@ -157,6 +161,8 @@ def leaves(
 
 
 def _same(expected: Any, found: Any, tolerance: float) -> bool:
+    if isinstance(expected, str) and isinstance(found, str):
+        return unicodedata.normalize("NFC", expected) == unicodedata.normalize("NFC", found)
     if isinstance(expected, bool) or not isinstance(expected, int | float):
         return type(expected) is type(found) and bool(expected == found)
     if isinstance(found, bool) or not isinstance(found, int | float):
@@ -178,10 +184,41 @@ def _declared(task: Task) -> tuple[Any, Mapping[str, float]]:
         check_json(expected)
     except Unreadable as error:
         raise ConfigError(f"data['expected'] of task {task.id!r} is no JSON: {error}") from error
+    if not isinstance(tolerances, Mapping):
+        raise ConfigError(
+            f"data['tolerances'] of task {task.id!r} is {tolerances!r:.80}: map JSON pointers to "
+            "numbers"
+        )
     for path, tolerance in tolerances.items():
-        if not (math.isfinite(tolerance) and tolerance >= 0):
-            raise ConfigError(f"task {task.id!r} has the tolerance {tolerance!r} for {path!r}")
+        if not (_is_number(tolerance) and 0 <= tolerance < math.inf):
+            raise ConfigError(
+                f"task {task.id!r} has the tolerance {tolerance!r:.80} for {path!r}: give a finite "
+                "number of at least 0"
+            )
+        if not _is_number(_at(expected, path)):
+            raise ConfigError(
+                f"task {task.id!r} has a tolerance for {path!r}, where data['expected'] has no "
+                "number: give a JSON pointer such as '/items/0/price'"
+            )
     return expected, tolerances
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _at(value: Any, pointer: object) -> Any:
+    """What a JSON pointer points to; None if nothing."""
+    if not isinstance(pointer, str) or (pointer and not pointer.startswith("/")):
+        return None
+    for step in pointer.split("/")[1:]:
+        if isinstance(value, Mapping):
+            value = value.get(step.replace("~1", "/").replace("~0", "~"))
+        elif isinstance(value, list | tuple) and _INDEX.fullmatch(step):
+            value = value[int(step)] if int(step) < len(value) else None
+        else:
+            return None
+    return value
 
 
 def _compared(expected: Any, found: Any, tolerances: Mapping[str, float], part: str) -> Outcome:

@@ -1,15 +1,8 @@
-"""Answers that are words: exact match and F1, after a normalisation that keeps what matters.
-
-SQuAD's normalisation drops case, articles and punctuation. It also makes "-40" equal "40", "1.5"
-equal "15", "C++" equal "C", "vitamin A" equal "vitamin", and any two answers made of articles and
-punctuation alone equal the empty one: all of which a model that is paid for it finds. Here
-punctuation goes where it only separates, and stays where it says something.
-"""
+"""Answers that are names and phrases: exact match and F1, after `normalise`."""
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,117 +12,14 @@ from typing import Any, ClassVar
 from agentgym.errors import ConfigError
 from agentgym.types import Outcome, Task
 from agentgym.verify.base import Kind, judged, references
+from agentgym.verify.wording import normalise
 
 MAX_CHARS = 2_000
 """Of an answer; a longer one is wrong, unread."""
-OTHER_ORDER = 0.99
-"""Most that the right words in another order score."""
+OTHER_ORDER = 0.5
+"""What all the right words score in another order."""
 
-_SUPERSCRIPT = re.compile(r"([⁰¹²³⁴-⁹⁺⁻]++)(\d?)")
-_VULGAR = re.compile(r"(?<=[0-9])(?=[¼-¾⅐-⅞↉])|(?<=[¼-¾⅐-⅞↉])(?=[\d¼-¾⅐-⅞↉])")
-_DASHES = dict.fromkeys(map(ord, "‐‑‒–—―−﹣－⁃"), "-")
-_SLASHES = dict.fromkeys(map(ord, "⁄∕"), "/")
-_MARKS = {ord(mark): "'" for mark in "‘’‛′`´ʼ"}
-_SAME = {**_DASHES, **_SLASHES, **_MARKS}
-
-_THOUSANDS = re.compile(r"(?<![\w.,])([0-9]{1,3}(?:,[0-9]{3})+)(?![0-9,])")
-_RANGE = re.compile(r"(?<=[0-9])\s+-\s+(?=[0-9])")
-_SIGN = re.compile(r"(?<![\w%)\].-])([-+])\s*(?=[$€£¥]?\s*\.?[0-9])")
-_BARE_POINT = re.compile(r"(?<![\w.])\.(?=[0-9])")
-_SPACED = re.compile(r"(?<=[0-9])\s+(?=[%°])|(?<=[$€£¥])\s+(?=[0-9])")
-_STARRED = re.compile(r"\*{1,3}([^*]+)\*{1,3}")
-_INITIALS = re.compile(r"(?<!\w)([a-z]\.)\s+(?=[a-z]\.)")
-_LETTER = r"(?:[^\W_]|[^\x00-\x7f\s€£¥°])"  # a mark of any script is part of its word
-_TOKEN = re.compile(
-    rf"""(?:(?<!\S)-)?[$€£¥]?[0-9]+(?:[.,:/^-][0-9]+|\^-[0-9]+)*(?:[%°!]|-(?!\w))?  # -40  3/4  $5
-      | (?:(?<!\S)-)?{_LETTER}(?:{_LETTER}|['.](?={_LETTER}))*                      # u.s.a  -x
-        (?:\+\+?|\#|\*|-(?!\w))?(?:\^-?[0-9]+)?                                     # c++  b-  x^2
-      | \S                                                   # symbols, thinned out below
-    """,
-    re.VERBOSE,
-)
-_WITHIN_NUMBERS = "€£¥°∞"
-_START_NUMBERS = "0123456789$€£¥"
-_ARTICLES = frozenset({"a", "an", "the"})
-_TELLING = "$+<=>|~^€£¥°"
-"""Marks that are kept where they stand alone."""
-
-
-def normalise(text: str) -> str:
-    """What two texts must share to be the same answer; of any text, and idempotent.
-
-    Unicode's compatible forms, digits of every script, dashes and quotes are one; invisible
-    characters, case, white space and thousands separators do not count. "the" goes everywhere but
-    at the end, "a" and "an" go at the beginning, unless nothing would be left. Punctuation is
-    dropped, except within numbers (1.5, 3/4, 12:30, -40, 50%) and on names (C++, C#, A*, B-, -x).
-
-    Source: SQuAD's evaluation script (Rajpurkar et al. 2016); deviations as in the module's
-    docstring.
-    """
-    for _ in range(8):
-        before, text = text, _once(text)
-        if text == before:
-            break
-    return text
-
-
-def fold(text: str) -> str:
-    """`text` in compatible forms: one minus, one slash, ASCII digits, nothing invisible.
-
-    Powers stay powers (10² is 10^2), and mixed numbers stay mixed (1½ is 1 1/2).
-    """
-    if text.isascii():
-        return text
-    text = _SUPERSCRIPT.sub(lambda found: f"^{found[1]} {found[2]}".rstrip(" "), text)
-    text = unicodedata.normalize("NFKC", _VULGAR.sub(" ", text))
-    return "".join(map(_plain, text)).translate(_SAME)
-
-
-def _plain(character: str) -> str:
-    if character.isascii():
-        return character
-    if character.isdecimal():
-        return str(unicodedata.decimal(character))
-    return "" if unicodedata.category(character)[0] == "C" else character
-
-
-def _apart(character: str) -> str:
-    """Other scripts' punctuation as a space, and their symbols as words."""
-    if character.isascii() or character in _WITHIN_NUMBERS:
-        return character
-    category = unicodedata.category(character)
-    if category[0] in "PZ" or category == "Sk":
-        return " "
-    return f" {character} " if category[0] == "S" else character
-
-
-def _once(text: str) -> str:
-    text = fold(fold(text).casefold())
-    if not text.isascii():
-        text = "".join(map(_apart, text))
-    text = _INITIALS.sub(r"\1", _STARRED.sub(r"\1", text))
-    text = _THOUSANDS.sub(lambda found: found[1].replace(",", ""), text)
-    text = _BARE_POINT.sub("0.", _RANGE.sub("-", text))
-    text = _SIGN.sub(lambda found: " -" if found[1] == "-" else " ", text)
-    text = _SPACED.sub("", text)
-    words = [word for word in map(_word, _TOKEN.findall(text)) if word]
-    if not words:
-        return " ".join(text.split())
-    if _ARTICLES.issuperset(words):
-        return " ".join(words)
-    words = [word for word in words[:-1] if word != "the"] + words[-1:]
-    while len(words) > 1 and words[0] in _ARTICLES:
-        del words[0]
-    return " ".join(words)
-
-
-def _word(token: str) -> str:
-    """A token as it is compared; empty where it only separates."""
-    if len(token) == 1 and token.isascii() and not token.isalnum():
-        return token if token in _TELLING else ""
-    if token.lstrip("-")[0] in _START_NUMBERS:
-        return token
-    return token.replace("'", "").replace(".", "")
+_WORD = re.compile(r"[^\s()\[\]{}]+")
 
 
 def f1(answer: str, reference: str) -> float:
@@ -137,7 +27,7 @@ def f1(answer: str, reference: str) -> float:
 
     Source: SQuAD's evaluation script (Rajpurkar et al. 2016).
     """
-    ours, theirs = answer.split(), reference.split()
+    ours, theirs = _WORD.findall(answer), _WORD.findall(reference)
     shared = (Counter(ours) & Counter(theirs)).total()
     return 2 * shared / (len(ours) + len(theirs)) if shared else 0.0
 
@@ -170,7 +60,11 @@ def _read(evidence: Mapping[str, Any]) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class ExactMatch:
-    """1 where the answer is one of the references, both normalised."""
+    """1 where the answer is one of the references, both normalised.
+
+    For names, phrases and short formulas. What cannot be told apart in general is not the same:
+    email and e-mail, JK and J K, GPT-4 and GPT 4; give each as a reference where it will do.
+    """
 
     kind: ClassVar[Kind] = Kind.TEXT
 
@@ -183,12 +77,17 @@ class ExactMatch:
 
 @dataclass(frozen=True, slots=True)
 class F1:
-    """The best F1 over the references; passed where the answer matches one exactly.
+    """The best F1 over the references, which is graded; passed where the answer matches exactly.
 
-    The same words in another order score `OTHER_ORDER`: "dog bites man" is not "man bites dog".
+    F1 measures how near an answer is, not whether it is right: of a long reference, one that says
+    the opposite shares most words. Where that must not pay, gate it with `passed`, or take
+    `ExactMatch`. All the right words in another order score `OTHER_ORDER`: "dog bites man" is not
+    "man bites dog". `parts["f1"]`: SQuAD's F1, whatever the order.
     """
 
     kind: ClassVar[Kind] = Kind.TEXT
+    graded: ClassVar[float] = 0.95
+    """Most that an attack of the corpus may score."""
 
     def __call__(self, task: Task, evidence: Mapping[str, Any], /) -> Outcome:
         """Compare `evidence["answer"]` with `task.data["answers"]`."""
@@ -196,8 +95,9 @@ class F1:
         answer, trouble = _read(evidence)
         if trouble:
             return judged(False, trouble, f1=0.0)
-        best = max(f1(answer, reference) for reference in accepted)
+        found = [f1(answer, reference) for reference in accepted]
+        best = max(found)
         if answer in accepted:
             return judged(True, f1=best)
-        label = "partly" if best else "wrong"
-        return Outcome(min(best, OTHER_ORDER), False, label, {"f1": best})
+        score = max(OTHER_ORDER if share == 1.0 else share for share in found)
+        return Outcome(score, False, "partly" if score else "wrong", {"f1": best})

@@ -72,8 +72,8 @@ data     1024           KiB
 data     1048576        MiB
 data     1073741824     GiB
 angle    1              ° deg degree degrees
-celsius  1              °C
-fahrenheit 1            °F
+celsius  1              °C celsius
+fahrenheit 1            °F fahrenheit
 kelvin   1              K kelvin kelvins
 dollar   1              $ USD dollar dollars
 dollar   1/100          cent cents
