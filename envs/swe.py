@@ -289,7 +289,9 @@ class SWE(Env):
         return Reply(tools.search(self.box, self._swe.workdir, pattern, path, self.output_chars))
 
     def _do_run_tests(self) -> Reply:
-        tests = " ".join(self._swe.tests) if not self._swe.removed else ""
+        unseen = {*self._swe.hidden, *self._swe.removed}
+        shown = [test for test in self._swe.tests if test.partition("::")[0] not in unseen]
+        tests = " ".join(map(shlex.quote, shown))
         command = self._swe.test_command.replace("{tests}", tests)
         done = self.box.run(
             f"( cd {shlex.quote(self._swe.workdir)} && {command} )",
