@@ -20,14 +20,14 @@ PYTEST_ARGS ?= -n 2
 BENCH_ARGS ?= --quick
 
 setup:  ## everything the other words need
-	@scripts/setup.sh system python transformers model browser
+	@scripts/setup.sh system python transformers model browser docker base
 
 demo:  ## an oracle, a random player and a small language model play; leaves $(DEMO_OUT)
 	@scripts/setup.sh system python model
 	$(BIN)/agentgym eval '$(DEMO_ENV)' $(DEMO_ARGS) --out $(DEMO_OUT) --resume
 
 test:  ## set-up, static checks, tests: what CI runs
-	@scripts/setup.sh system python transformers model browser
+	@scripts/setup.sh system python transformers model browser docker base
 	@scripts/check.sh
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 

@@ -36,6 +36,7 @@ EXTRAS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "textworld": ("textworld", "textworld"),
         "alfworld": ("alfworld", "alfworld"),
+        "docker": ("docker", "docker"),
         "llamacpp": ("xllamacpp", "xllamacpp"),
         "vllm": ("vllm", "vllm"),
         "transformers": ("transformers", "transformers"),
@@ -52,7 +53,7 @@ def diagnose() -> list[Probe]:
     probes = [_python(), _machine()]
     probes += [_extra(name) for name in EXTRAS]
     probes += [_model(name) for name in models.MODELS]
-    probes += [_sandbox(name) for name in ("engine", "local", "browser")]
+    probes += [_sandbox(name) for name in ("engine", "local", "base", "browser")]
     return probes
 
 

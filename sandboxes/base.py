@@ -66,19 +66,19 @@ def make(
                 partial.replace(path)
             finally:
                 partial.unlink(missing_ok=True)
-        progress("unpacking it for local boxes")
+        if not rootfs.exists(rootfs.name_of(path)):
+            progress("unpacking it for local boxes")
         rootfs.find(rootfs.BASE)
         ready = ["local"]
         if engine.probe().ok and importlib.util.find_spec("docker") is not None:
             from agentgym.sandboxes import docker
 
-            progress("importing it into the Docker engine")
-            into_engine(docker.client())
+            into_engine(docker.client(), progress)
             ready.append("docker")
     return ready
 
 
-def into_engine(client: Any) -> None:
+def into_engine(client: Any, progress: Progress = lambda line: None) -> None:
     """Import the image into an engine, unless it has this very one.
 
     Raises:
@@ -97,6 +97,7 @@ def into_engine(client: Any) -> None:
     try:
         there = client.images(name=TAG, filters={"label": f"{LABEL}={identity}"})
         if not there:
+            progress("importing it into the Docker engine")
             repository, _, tag = TAG.partition(":")
             client.import_image_from_file(
                 str(path), repository=repository, tag=tag, changes=[f"LABEL {LABEL}={identity}"]
@@ -109,8 +110,8 @@ def probe() -> Probe:
     """Whether the base image was made."""
     path = archive()
     if not path.exists():
-        return Probe("base image", False, f"no {path}", "agentgym images base")
-    return Probe("base image", True, f"{path} ({path.stat().st_size / 1e6:.0f} MB)")
+        return Probe("base", False, f"no {path}", "agentgym images base")
+    return Probe("base", True, f"{path} ({path.stat().st_size / 1e6:.0f} MB)")
 
 
 # ------------------------------------------------------------------------- ways to have it
@@ -190,7 +191,7 @@ def _release() -> dict[str, str]:
 
 
 def _mirror(suite: str) -> list[str]:
-    """Where this machine has its own packages of that release from; nothing if that is not known."""
+    """Where this machine has its packages of that release from; nothing if not known."""
     command = ["apt-get", "indextargets", "--format", "$(CODENAME) $(COMPONENT) $(REPO_URI)"]
     try:
         done = subprocess.run([*command, "Created-By: Packages"], capture_output=True, text=True)
@@ -221,7 +222,10 @@ def from_engine(
     janitor.watch(engine.engine_host())
     client = boxes.client()
     made = client.create_container(
-        identity, ["/bin/sh", "-ec", script], labels={janitor.LABEL: janitor.owner()}
+        identity,
+        ["/bin/sh", "-ec", script],
+        labels={janitor.LABEL: janitor.owner()},
+        network_disabled=not packages,
     )
     try:
         progress(f"installing {', '.join(packages)}")

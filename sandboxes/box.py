@@ -1,15 +1,21 @@
-"""The owner's side of a box: one connection to the supervisor inside, whatever the box is made of."""
+"""The owner's side of a box: a connection to the supervisor inside, whatever it is made of."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import functools
+import itertools
 import json
+import math
+import select
+import socket
 import struct
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from agentgym.errors import ConfigError, SandboxError
 from agentgym.sandbox import Change, Entry, ExecResult, Limits, Stopped
@@ -19,17 +25,36 @@ _LONGEST_HEADER = 64 << 20
 _LONGEST_BODY = 1 << 30
 PATIENCE_S = 30.0
 """Longest an answer may take that waits for no command."""
+FILES_S = 300.0
+"""Longest the files of a box may take to be looked through."""
 GRACE_S = 10.0
 """How much longer than its own deadline a command may take to be ended."""
 _TICK_S = 0.5
 
 
-class Channel(Protocol):
-    """A two-way stream of bytes to the supervisor."""
+class Channel:
+    """A two-way stream of bytes to the supervisor: a socket, which never waits for itself.
 
-    def send(self, data: bytes) -> None:
-        """Send all of it."""
-        ...
+    Args:
+        end: The socket.
+    """
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+        end.setblocking(False)
+
+    def send(self, data: bytes, timeout_s: float = PATIENCE_S) -> None:
+        """Send all of it.
+
+        Raises:
+            TimeoutError: Nobody took it.
+        """
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[self._end.send(view) :]
+            except BlockingIOError:
+                self._wait(select.POLLOUT, timeout_s)
 
     def receive(self, timeout_s: float) -> bytes:
         """What has arrived; nothing at the end of the stream.
@@ -37,22 +62,52 @@ class Channel(Protocol):
         Raises:
             TimeoutError: Nothing arrived in time.
         """
-        ...
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                return self._end.recv(1 << 20)
+            self._wait(select.POLLIN, timeout_s)
+
+    def _wait(self, event: int, timeout_s: float) -> None:
+        poller = select.poll()
+        poller.register(self._end, event)
+        if not poller.poll(timeout_s * 1000):
+            raise TimeoutError("nothing happens")
 
     def close(self) -> None:
         """Close it; whoever waits for it goes on."""
-        ...
+        with contextlib.suppress(OSError):
+            self._end.shutdown(socket.SHUT_RDWR)
+        self._end.close()
 
 
-def supervisor_source() -> str:
-    """The text of the program that runs in a box as its first process."""
-    return resources.files("agentgym.sandboxes").joinpath("supervisor.py").read_text()
+@functools.cache
+def source(name: str) -> str:
+    """The text of a program that is handed over, as `supervisor` is."""
+    return resources.files("agentgym.sandboxes").joinpath(f"{name}.py").read_text()
 
 
 def supervisor_command(python: str, workdir: str, env: Mapping[str, str]) -> list[str]:
-    """The command line that starts it."""
-    settings = json.dumps({"workdir": workdir, "env": dict(env)})
-    return [python, "-I", "-S", "-c", supervisor_source(), settings]
+    """The command line that starts the supervisor, a box's first process.
+
+    Args:
+        python: The interpreter in the box.
+        workdir: Where commands start.
+        env: Variables of every command.
+    """
+    told = {"workdir": wire(workdir), "env": checked(env)}
+    return [python, "-I", "-S", "-c", source("supervisor"), ascii(told)]
+
+
+def checked(env: Mapping[str, str]) -> dict[str, str]:
+    """Variables as they are sent.
+
+    Raises:
+        ConfigError: One cannot be set.
+    """
+    for name, value in env.items():
+        if not name or "=" in name or "\0" in name or "\0" in value:
+            raise ConfigError(f"env: {name!r} cannot be set to {value!r}: no NUL, no = in names")
+    return {wire(name): wire(value) for name, value in env.items()}
 
 
 class Box:
@@ -73,6 +128,8 @@ class Box:
         self._arrived = bytearray()
         self._turn = threading.RLock()
         self._sending = threading.Lock()
+        self._closing = threading.Lock()
+        self._numbers = itertools.count(1)
         self._dead: str | None = None
         self._closed = False
 
@@ -91,28 +148,32 @@ class Box:
         """Run a shell command; see `Sandbox.run`."""
         if "\0" in command:
             raise ConfigError("the command holds a NUL: no shell can run it")
-        if not timeout_s > 0:
+        if not (timeout_s > 0 and math.isfinite(timeout_s)):
             raise ConfigError(f"timeout_s is {timeout_s!r}: give a number of seconds above 0")
+        if keep_bytes < 0:
+            raise ConfigError(f"keep_bytes is {keep_bytes!r}: give 0 or more")
         answer, output = self._ask(
             "run",
             command.encode("utf-8", "surrogateescape"),
             patience_s=timeout_s + GRACE_S,
             watch=True,
-            timeout=timeout_s,
-            keep=keep_bytes,
+            timeout=float(timeout_s),
+            keep=int(keep_bytes),
             most=self.limits.output_mb << 20,
-            background=background,
-            cwd=cwd,
-            env=dict(env or {}),
+            background=bool(background),
+            cwd=None if cwd is None else wire(cwd),
+            env=checked(env or {}),
         )
-        head = output[: answer["head"]].decode("utf-8", "replace")
+        elided = int(answer["total"]) - len(output)
+        cut = int(answer["head"]) if elided else len(output)
+        head = output[:cut].decode("utf-8", "replace")
         return ExecResult(
             code=int(answer["code"]),
-            output=head + output[answer["head"] :].decode("utf-8", "replace"),
+            output=head + output[cut:].decode("utf-8", "replace"),
             stopped=cast(Stopped, str(answer["stopped"])),
             total=int(answer["total"]),
-            elided=int(answer["total"]) - len(output),
-            cwd=str(answer["cwd"]),
+            elided=elided,
+            cwd=_text(answer["cwd"]),
             duration_s=float(answer["duration"]),
             head=len(head),
         )
@@ -120,7 +181,7 @@ class Box:
     def interrupt(self, why: str = "interrupt") -> None:
         """End the command that is running, from another thread."""
         if not self._closed and self._dead is None:
-            self._send("interrupt", why=why)
+            self._send("interrupt", 0, why=why)
 
     def reset_session(self) -> None:
         """Kill every process and forget the folder and variables that commands left."""
@@ -156,12 +217,12 @@ class Box:
 
     def manifest(self, root: str, *, exclude: Sequence[str] = ()) -> int:
         """Remember the state of every file under `root`; see `Sandbox.manifest`."""
-        names = [_wire(name) for name in exclude]
-        return int(self._ask("manifest", path=root, exclude=names)[0]["files"])
+        names = [wire(name) for name in exclude]
+        return int(self._ask("manifest", path=root, exclude=names, patience_s=FILES_S)[0]["files"])
 
     def changes(self, *, max_bytes: int = 67_108_864) -> Sequence[Change]:
         """What became of files since the manifest; see `Sandbox.changes`."""
-        answer, body = self._ask("changes", most=max_bytes)
+        answer, body = self._ask("changes", most=max_bytes, patience_s=FILES_S)
         found, at = [], 0
         for row in answer["changes"]:
             content = None
@@ -195,10 +256,12 @@ class Box:
 
     def close(self) -> None:
         """Remove it with everything in it; closing twice is fine."""
-        if not self._closed:
+        with self._closing:
+            if self._closed:
+                return
             self._closed = True
-            self._channel.close()
-            self._remove()
+        self._channel.close()
+        self._remove()
 
     def __enter__(self) -> Box:
         return self
@@ -222,7 +285,7 @@ class Box:
     def _hello(self, timeout_s: float) -> dict[str, Any]:
         """What the supervisor says first."""
         with self._turn:
-            return self._answer(time.monotonic() + timeout_s, None)[0]
+            return self._answer(time.monotonic() + timeout_s, None, None)[0]
 
     def _ask(
         self,
@@ -241,35 +304,42 @@ class Box:
             SandboxError: The box died.
         """
         if path is not None:
-            arguments["path"] = _wire(path)
+            arguments["path"] = wire(path)
         with self._turn:
             if self._closed:
-                raise SandboxError("the sandbox is closed")
-            self._send(op, body, **arguments)
+                raise SandboxError(self._dead or "the sandbox is closed")
+            number = next(self._numbers)
+            self._send(op, number, body, **arguments)
             deadline = time.monotonic() + patience_s
-            answer, content = self._answer(deadline, self._watch if watch else None)
+            try:
+                answer, content = self._answer(deadline, self._watch if watch else None, number)
+            except KeyboardInterrupt:  # the next call finds the box free, and its own answer
+                self.interrupt()
+                raise
         if answer["ok"]:
             return answer, content
-        number, text = int(answer["error"]["errno"] or 0), str(answer["error"]["text"])
-        if number == 0:
+        code, text = int(answer["error"]["errno"]), str(answer["error"]["text"])
+        if code == 0:
             raise SandboxError(f"the sandbox could not {op}: {text}")
-        raise OSError(number, text, *([] if path is None else [path]))
+        raise OSError(code, text, *([] if path is None else [path]))
 
-    def _send(self, op: str, body: bytes = b"", **arguments: Any) -> None:
+    def _send(self, op: str, number: int, body: bytes = b"", **arguments: Any) -> None:
         if self._dead is not None:
             raise SandboxError(self._dead)
-        text = json.dumps({"op": op, "with": arguments}).encode()
+        text = ascii({"op": op, "id": number, "with": arguments}).encode()
         try:
             with self._sending:
-                self._channel.send(_FRAME.pack(len(text), len(body)) + text + body)
+                frame = _FRAME.pack(len(text), len(body)) + text
+                self._channel.send(frame + body if body else frame, PATIENCE_S)
         except OSError as error:
             raise self._died(f"its connection broke ({error.strerror or error})") from error
 
     def _answer(
-        self, deadline: float, watch: Callable[[], str] | None
+        self, deadline: float, watch: Callable[[], str] | None, number: int | None
     ) -> tuple[dict[str, Any], bytes]:
+        """The answer to the request of that number; those of abandoned ones are passed over."""
         next_look = time.monotonic() + _TICK_S
-        while (frame := self._take_frame()) is None:
+        while (frame := self._take_frame()) is None or frame[0].get("id") != number:
             now = time.monotonic()
             if now >= deadline:
                 raise self._died("it did not answer in time")
@@ -303,20 +373,24 @@ class Box:
             header = json.loads(bytes(self._arrived[_FRAME.size : _FRAME.size + head]))
         except ValueError as error:
             raise self._died("it does not speak the protocol") from error
+        if not isinstance(header, dict):
+            raise self._died("it does not speak the protocol")
         content = bytes(self._arrived[_FRAME.size + head : end])
         del self._arrived[:end]
         return header, content
 
     def _died(self, how: str) -> SandboxError:
+        if self._dead is None and self._closed:
+            self._dead = "the sandbox is closed"
         if self._dead is None:
-            cause = "" if self._closed else self._cause()
+            cause = self._cause()
             self._dead = f"the sandbox of {self.image!r} is lost: {how}"
             self._dead += f" ({cause})" if cause else ""
             self.close()
         return SandboxError(self._dead)
 
 
-def _wire(path: str) -> str:
+def wire(path: str) -> str:
     """A path as JSON can hold it, whatever its bytes."""
     if "\0" in path:
         raise OSError(errno.EINVAL, "holds a NUL", path)

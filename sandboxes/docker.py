@@ -11,20 +11,18 @@ import contextlib
 import functools
 import os
 import queue
-import socket
 import struct
 import threading
 import time
 from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from agentgym.cache import cache_folder
 from agentgym.errors import ConfigError, RegistryError, SandboxError
 from agentgym.sandbox import Image, Limits
 from agentgym.sandboxes import janitor
-from agentgym.sandboxes.box import Box, supervisor_command
+from agentgym.sandboxes.box import Box, Channel, supervisor_command
 from agentgym.sandboxes.engine import engine_host
 
 try:
@@ -41,6 +39,11 @@ BASE = "agentgym/base:latest"
 BUILT = "agentgym.built"
 """Label of images that were built from a recipe."""
 CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID")
+READ_ONLY = (
+    *("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"),
+    "/proc/1",
+)
+"""The engine's own, and the supervisor's: whom the kernel ends when memory runs out."""
 PYTHONS = (
     "/usr/bin/python3 /usr/local/bin/python3 /opt/miniconda3/bin/python /opt/conda/bin/python "
     "/testbed/.venv/bin/python /usr/bin/python3.*"
@@ -48,38 +51,37 @@ PYTHONS = (
 _START = f"""for python in {PYTHONS}; do
   if [ -x "$python" ]; then exec "$python" -I -S -c "$1" "$2"; fi
 done
-printf '\\000\\000\\000\\027\\000\\000\\000\\000{{"ok":true,"plain":true}}'
-while :; do sleep 1000; done
+printf '\\000\\000\\000\\030\\000\\000\\000\\000{{"ok":true,"plain":true}}'
+read -r _
 """
 _STDOUT = 1
 _HEADER = struct.Struct(">BxxxI")
 _numbers = count(1)
 
 
-class _Attached:
+class NoPython(SandboxError):
+    """An image has no Python: a `PlainBox` is made of it."""
+
+
+class _Attached(Channel):
     """The attached stream of a container, of which the engine makes packets."""
 
     def __init__(self, stream: Any) -> None:
-        self._stream = stream
-        self._socket: socket.socket = getattr(stream, "_sock", stream)
+        # of its own: the client's goes with the answer it came in
+        super().__init__(getattr(stream, "_sock", stream).dup())
+        stream._response.close()
         self._packets = bytearray()
         self.complaints = b""
         """What came on standard error."""
 
-    def send(self, data: bytes) -> None:
-        self._socket.settimeout(None)
-        self._socket.sendall(data)
-
     def receive(self, timeout_s: float) -> bytes:
-        deadline = time.monotonic() + timeout_s
-        while True:
-            if content := self._unpack():
-                return content
-            self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
-            data = self._socket.recv(1 << 20)
+        """What has arrived; nothing at the end of the stream."""
+        while not (content := self._unpack()):
+            data = super().receive(timeout_s)
             if not data:
                 return b""
             self._packets += data
+        return content
 
     def _unpack(self) -> bytes:
         """What standard output has in the packets that arrived whole, or in the first's part."""
@@ -97,14 +99,6 @@ class _Attached:
             at = end
         del self._packets[:at]
         return b"".join(found)
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        with contextlib.suppress(OSError):
-            self._stream.close()
-        with contextlib.suppress(OSError):
-            self._socket.close()
 
 
 # -------------------------------------------------------------------------------- the engine
@@ -181,17 +175,16 @@ def _known_image(name: str, process: int) -> tuple[str, str]:
 def _obtain(name: str) -> None:
     """Import the base image, or pull any other."""
     if name == BASE:
-        archive = cache_folder("base", "base.tar")
-        if not archive.exists():
-            raise SandboxError("there is no base image yet: make it with `agentgym images base`")
-        repository, _, tag = BASE.partition(":")
-        with _engine_errors("importing the base image"):
-            client().import_image_from_file(str(archive), repository=repository, tag=tag)
+        from agentgym.sandboxes.base import into_engine
+
+        into_engine(client())
         return
     try:
         for line in client().pull(name, stream=True, decode=True):
             if "error" in line:
-                raise SandboxError(f"image {name!r} is not here, and not to be had: {line['error']}")
+                raise SandboxError(
+                    f"image {name!r} is not here, and not to be had: {line['error']}"
+                )
     except (docker.errors.DockerException, OSError) as error:
         told = getattr(error, "explanation", None) or error
         raise SandboxError(f"image {name!r} is not here, and cannot be pulled: {told}") from error
@@ -223,6 +216,9 @@ def export(name: str, path: Path) -> str:
 class DockerBox(Box):
     """A container; `Docker.open` makes them."""
 
+    _own_image = ""
+    """An image that goes with it."""
+
     def __init__(
         self,
         image: str,
@@ -236,42 +232,57 @@ class DockerBox(Box):
         self._opened = workdir or folder, dict(env), runtime
         name = f"{janitor.owner()}-{next(_numbers)}"
         engine = client()
-        self.container = ""
+        self.container, attached = "", None
         with _engine_errors(f"a container of {image!r} cannot be started"):
             try:
                 made = engine.create_container(
-                    identity, **self._settings(engine, name, limits, workdir or folder, env, runtime)
+                    identity,
+                    **self._settings(engine, name, limits, runtime),
+                    **self._entry(workdir or folder, env),
                 )
                 self.container = str(made["Id"])
                 stream = engine.attach_socket(
                     self.container, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
                 )
-                self._attached = _Attached(stream)
+                attached = self._attached = _Attached(stream)
                 engine.start(self.container)
-            except BaseException:
+            except BaseException as error:
+                if attached is not None:
+                    attached.close()
                 if self.container:
                     _undertaker().put(self.container)
+                if isinstance(error, docker.errors.NotFound):
+                    _known_image.cache_clear()  # so that it is pulled again
+                if isinstance(error, docker.errors.APIError) and "/bin/sh" in str(error):
+                    raise SandboxError(
+                        f"image {image!r} has no /bin/sh: no command can run in it"
+                    ) from error
                 raise
         super().__init__(self._attached, image, limits)
         try:
-            hello = self._hello(START_S)
-            if "plain" in hello:
-                raise self._died("its image has no Python (3.6 or newer)")
-            self.python = str(hello["python"])
+            self._greet()
         except BaseException:
             self.close()
             raise
 
-    @staticmethod
-    def _settings(
-        engine: Any,
-        name: str,
-        limits: Limits,
-        workdir: str,
-        env: Mapping[str, str],
-        runtime: str | None,
-    ) -> dict[str, Any]:
+    def _entry(self, workdir: str, env: Mapping[str, str]) -> dict[str, Any]:
+        """What the container's first process is."""
         *_, source, settings = supervisor_command("python3", workdir, env)
+        return {
+            "entrypoint": ["/bin/sh", "-c", _START, "sh"],
+            "command": [source, settings],
+            "environment": {"LANG": "C.UTF-8"},
+        }
+
+    def _greet(self) -> None:
+        """Wait until it answers."""
+        hello = self._hello(START_S)
+        if "plain" in hello:
+            raise NoPython(f"image {self.image!r} has no Python (3.6 or newer)")
+        self.python = str(hello["python"])
+
+    @staticmethod
+    def _settings(engine: Any, name: str, limits: Limits, runtime: str | None) -> dict[str, Any]:
         disk = limits.disk_mb << 20
         host = engine.create_host_config(
             auto_remove=True,
@@ -283,7 +294,7 @@ class DockerBox(Box):
             mem_limit=limits.memory_mb << 20,
             memswap_limit=limits.memory_mb << 20,
             nano_cpus=int(limits.cpus * 1e9),
-            shm_size=64 << 20,
+            shm_size=min(64, max(limits.memory_mb // 4, 1)) << 20,
             log_config={"Type": "none"},
             ulimits=[
                 {"Name": "fsize", "Soft": disk, "Hard": disk},
@@ -291,9 +302,8 @@ class DockerBox(Box):
             ],
             runtime=runtime,
         )
+        host["ReadonlyPaths"] = list(READ_ONLY)
         return {
-            "entrypoint": ["/bin/sh", "-c", _START, "sh"],
-            "command": [source, settings],
             "name": name,
             "hostname": "sandbox",
             "labels": {janitor.LABEL: janitor.owner()},
@@ -302,14 +312,14 @@ class DockerBox(Box):
             "tty": False,
             "user": "0:0",
             "working_dir": "/",
-            "environment": {"LANG": "C.UTF-8"},
         }
 
     def snapshot(self, name: str | None = None) -> str:
         """Keep the files as an image; see `Sandbox.snapshot`."""
-        repository, _, tag = (name or f"agentgym/fork:{janitor.owner()}-{next(_numbers)}").partition(
-            ":"
-        )
+        wanted = name or f"agentgym/fork:{janitor.owner()}-{next(_numbers)}"
+        if ":" not in wanted.rpartition("/")[2]:
+            wanted += ":latest"
+        repository, _, tag = wanted.rpartition(":")
         kept = janitor.owner() if name is None else ""
         labels = [f"LABEL {janitor.LABEL}={kept}", f"LABEL {BUILT}={'' if name is None else 'yes'}"]
         with self._turn, _engine_errors(f"no snapshot of {self.image!r}"):
@@ -321,18 +331,28 @@ class DockerBox(Box):
                 tag=tag,
                 changes="\n".join([f"WORKDIR {self._opened[0]}", *labels]),
             )
-        return f"{repository}:{tag}"
+        return wanted
 
-    def fork(self) -> DockerBox:
+    def fork(self) -> Self:
         """A second box with the same files."""
         workdir, env, runtime = self._opened
-        return DockerBox(self.snapshot(), self.limits, workdir, env, runtime)
+        kept = self.snapshot()
+        try:
+            box = type(self)(kept, self.limits, workdir, env, runtime)
+        except BaseException:
+            _undertaker().put("", kept)
+            raise
+        box._own_image = kept
+        return box
 
     def _watch(self) -> str:
-        with contextlib.suppress(docker.errors.DockerException, OSError):
+        found: list[dict[str, Any]] = []
+        with contextlib.suppress(docker.errors.DockerException, OSError, SandboxError):
             found = client().containers(all=True, size=True, filters={"id": self.container})
-            if found and found[0].get("SizeRw", 0) > self.limits.disk_mb << 20:
-                return "disk"
+        if found and found[0].get("State") == "paused":
+            raise self._died("it does not answer")
+        if found and found[0].get("SizeRw", 0) > self.limits.disk_mb << 20:
+            return "disk"
         return ""
 
     def _cause(self) -> str:
@@ -344,22 +364,22 @@ class DockerBox(Box):
         return told.strip()
 
     def _remove(self) -> None:
-        _undertaker().put(self.container)
+        _undertaker().put(self.container, self._own_image)
 
 
 class _Undertaker:
     """Sees to it, in a thread of its own, that containers are removed."""
 
     def __init__(self) -> None:
-        self._waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
         self._left = 0
         self._changed = threading.Condition()
         threading.Thread(target=self._work, name="agentgym-undertaker", daemon=True).start()
 
-    def put(self, container: str) -> None:
+    def put(self, container: str, image: str = "") -> None:
         with self._changed:
             self._left += 1
-        self._waiting.put(container)
+        self._waiting.put((container, image))
 
     def settle(self, timeout_s: float) -> bool:
         with self._changed:
@@ -367,12 +387,24 @@ class _Undertaker:
 
     def _work(self) -> None:
         while True:
-            container = self._waiting.get()
+            container, image = self._waiting.get()
             with contextlib.suppress(docker.errors.DockerException, OSError, SandboxError):
-                client().remove_container(container, force=True, v=True)
+                if container:
+                    client().remove_container(container, force=True, v=True)
+            if image:
+                self._forget(image)
             with self._changed:
                 self._left -= 1
                 self._changed.notify_all()
+
+    @staticmethod
+    def _forget(image: str) -> None:
+        """Remove an image as soon as no box is made of it; its forks keep their files."""
+        for _ in range(50):
+            with contextlib.suppress(docker.errors.DockerException, OSError, SandboxError):
+                client().remove_image(image)
+                return
+            time.sleep(0.1)
 
 
 @functools.cache
@@ -394,6 +426,9 @@ class Docker:
 
     name = "docker"
 
+    def __init__(self) -> None:
+        self._without_python: set[str] = set()
+
     def open(
         self,
         image: str | Image,
@@ -414,10 +449,20 @@ class Docker:
             runtime: Of the engine, as in `runsc`.
             options: None.
         """
+        from agentgym.sandboxes import images
+
         if options:
             raise ConfigError(f"docker boxes take no option {sorted(options)[0]!r}: only runtime")
         name = self.build(image) if isinstance(image, Image) else image
-        return DockerBox(name, limits, workdir, env or {}, runtime)
+        images.mark_used("docker", name)
+        identity, _ = _known_image(name, os.getpid())
+        if identity not in self._without_python:
+            with contextlib.suppress(NoPython):
+                return DockerBox(name, limits, workdir, env or {}, runtime)
+            self._without_python.add(identity)
+        from agentgym.sandboxes.plain import PlainBox
+
+        return PlainBox(name, limits, workdir, env or {}, runtime)
 
     def build(self, image: Image) -> str:
         """Make the image unless it is there, and return its name."""

@@ -18,18 +18,29 @@ from urllib.parse import urlsplit
 from agentgym.cache import cache_folder
 from agentgym.doctor import Probe
 
-DEFAULT_HOST = "unix:///var/run/docker.sock"
+_USUAL = "/var/run/docker.sock"
+DEFAULT_HOST = f"unix://{_USUAL}"
 TIMEOUT_S = 5.0
 
 
 def engine_host() -> str:
-    """Where the engine is: `DOCKER_HOST`, the usual place, or one that `scripts/setup.sh` started."""
+    """Where the engine is: `DOCKER_HOST`, the usual place, or where `scripts/setup.sh` has one."""
     if named := os.environ.get("DOCKER_HOST"):
         return named
     own = cache_folder("docker", "docker.sock")
-    if not Path("/var/run/docker.sock").exists() and own.exists():
-        return f"unix://{own}"
-    return DEFAULT_HOST
+    return f"unix://{own}" if own.exists() and not _listens(_USUAL) else DEFAULT_HOST
+
+
+def _listens(path: str) -> bool:
+    """Whether something does at a socket, whoever may use it: a file may be left by what ended."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as end:
+        try:
+            end.connect(path)
+        except PermissionError:
+            return True
+        except OSError:
+            return False
+    return True
 
 
 def probe(*, timeout_s: float = TIMEOUT_S) -> Probe:
@@ -40,11 +51,11 @@ def probe(*, timeout_s: float = TIMEOUT_S) -> Probe:
         detail = f"Docker {said['Version']} (API {said['ApiVersion']}, {said['Os']}/{said['Arch']})"
     except PermissionError:
         remedy = "let this user reach it (usermod -aG docker USER, then log in again), or be root"
-        return Probe("docker", False, f"the engine at {host} refuses this user", remedy)
+        return Probe("engine", False, f"the engine at {host} refuses this user", remedy)
     except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
         detail = f"no engine answers at {host}: {_short(error)}"
-        return Probe("docker", False, detail, _remedy(host))
-    return Probe("docker", True, f"{detail} at {host}")
+        return Probe("engine", False, detail, _remedy(host))
+    return Probe("engine", True, f"{detail} at {host}")
 
 
 def _version(host: str, timeout_s: float) -> dict[str, str]:
@@ -114,7 +125,7 @@ def _short(error: Exception) -> str:
 
 
 def _remedy(host: str) -> str:
-    if host == DEFAULT_HOST and not Path("/var/run/docker.sock").exists():
+    if host == DEFAULT_HOST and not Path(_USUAL).exists():
         return (
             "install Docker Engine and start it (Debian, Ubuntu: apt-get install docker.io), "
             "or set DOCKER_HOST if its socket is elsewhere"

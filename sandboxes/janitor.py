@@ -1,31 +1,36 @@
 """Removes what a process leaves behind when it is killed: folders, control groups, containers.
 
-The first box of a process starts a second process, which does nothing but wait for the end of a
-pipe that only its owner holds. Whatever way the owner ends, the kernel closes the pipe. All that an
-owner makes carries its name, so what to remove is found, not remembered. Should the second process
-be killed too, the next owner on the machine removes what both left (`sweep`).
+The first box of a process starts a second process, which does nothing but wait for its owner's end,
+and which the kernel tells of it, whatever way the owner ends. All that an owner makes carries its
+name, so what to remove is found, not remembered. Should the second process be killed too, the next
+owner on the machine removes what both left.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import os
 import re
+import select
 import shutil
-import subprocess
+import signal
+import socket
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
-OWNER = re.compile(r"agentgym-(\d+)-(\d+)")
+OWNER = re.compile(r"agentgym-([0-9a-f]{6})([0-9a-f]{6})-(\d+)-(\d+)-(\d+)(?!\d)")
+"""Machine, boot, namespace of process numbers, process, when it was started."""
 LABEL = "agentgym.owner"
 """Label of containers and images that go with their owner."""
 
 _starting = threading.Lock()
-_process: subprocess.Popen[bytes] | None = None
-_told: set[str] = set()
+_janitor: tuple[int, int, int] | None = None  # its owner, itself, the pipe to it
+_engines: set[str] = set()
 
 
 def started(pid: int) -> str | None:
@@ -39,19 +44,36 @@ def started(pid: int) -> str | None:
 
 
 @functools.cache
+def _place() -> str:
+    """Machine, boot and namespace: an engine, or a folder, may be shared by several."""
+    told = [socket.gethostname(), ""]
+    boot = ""
+    with contextlib.suppress(OSError):
+        told[1] = Path("/etc/machine-id").read_text()
+    with contextlib.suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+    parts = [hashlib.sha256(each.encode()).hexdigest()[:6] for each in ("\n".join(told), boot)]
+    return f"{''.join(parts)}-{os.stat('/proc/self/ns/pid').st_ino}"
+
+
+@functools.cache
 def _owner(pid: int) -> str:
-    return f"agentgym-{pid}-{started(pid) or 0}"
+    return f"agentgym-{_place()}-{pid}-{started(pid) or 0}"
 
 
 def owner() -> str:
-    """The name of this process, that no other has had or will have until the machine restarts."""
+    """The name of this process, that no other has had or will have."""
     return _owner(os.getpid())
 
 
 def lives(name: str) -> bool:
-    """Whether the owner that something is named after is still there."""
-    found = OWNER.match(name)
-    return found is not None and started(int(found[1])) == found[2]
+    """Whether the owner that something is named after is still there, as far as can be told."""
+    found, own = OWNER.match(name), OWNER.match(owner())
+    if found is None or own is None or found[1] != own[1]:
+        return True
+    if found[2] != own[2]:  # before the machine was restarted
+        return False
+    return found[3] != own[3] or started(int(found[4])) == found[5]
 
 
 @functools.cache
@@ -72,29 +94,38 @@ def watch(engine: str = "") -> None:
     Args:
         engine: The address of a Docker engine whose containers it makes.
     """
-    global _process
+    global _janitor
     with _starting:
-        if _process is None or _process.args != _arguments():
-            _process = subprocess.Popen(
-                _arguments(),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-                cwd="/",
-            )
-            _told.clear()
+        told = set(_engines)
+        if not _at_work():
+            _janitor = _start()
+            told.clear()
             sweep()
-        if engine and engine not in _told and _process.stdin is not None:
-            _told.add(engine)
+        _engines.update({engine} - {""})
+        for each in _engines - told:
             with contextlib.suppress(OSError):
-                _process.stdin.write(f"{engine}\n".encode())
-                _process.stdin.flush()
+                os.write(_janitor[2], f"{each}\n".encode())  # type: ignore[index]
 
 
-def _arguments() -> list[str]:
+def _at_work() -> bool:
+    if _janitor is None or _janitor[0] != os.getpid():  # or its parent's
+        return False
+    with contextlib.suppress(ChildProcessError):
+        return os.waitpid(_janitor[1], os.WNOHANG)[0] == 0
+    return False
+
+
+def _start() -> tuple[int, int, int]:
+    reading, writing = os.pipe()
     # -P: beside this file is a `docker.py` that is not the one it imports
-    return [sys.executable, "-P", str(Path(__file__).resolve()), owner(), str(folder())]
+    command = [sys.executable, "-P", str(Path(__file__).resolve()), owner(), str(folder())]
+    actions: list[tuple[Any, ...]] = [(os.POSIX_SPAWN_DUP2, reading, 0)]
+    actions += [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_WRONLY, 0) for fd in (1, 2)]
+    try:
+        pid = os.posix_spawn(command[0], command, os.environ, file_actions=actions, setsid=True)
+    finally:
+        os.close(reading)
+    return os.getpid(), pid, writing
 
 
 def sweep() -> None:
@@ -125,10 +156,11 @@ def _own_groups() -> list[str]:
 
 
 def clean(name: str, kept: Path) -> None:
-    """Remove the folders and control groups of an owner."""
+    """End the local boxes of an owner, and remove their folders and control groups."""
+    _end_boxes(f"{kept}/{name}-")
     deadline = time.monotonic() + 5.0
     for path in _places(kept):
-        if not (path.name == name or path.name.startswith(name + "-")):
+        if not (path.name == name or path.name.startswith((name + "-", name + "."))):
             continue
         if path.is_file():
             path.unlink(missing_ok=True)
@@ -143,40 +175,64 @@ def clean(name: str, kept: Path) -> None:
             time.sleep(0.005)
 
 
-def clean_engine(client: object, name: str) -> None:
-    """Remove the containers and images of an owner from a Docker engine."""
-    from typing import Any, cast
+def _end_boxes(place: str) -> None:
+    """End what unshared its namespaces for a box there; the kernel ends all in the box with it."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError):
+            command = (entry / "cmdline").read_bytes()
+            if command.startswith(b"unshare\0") and place.encode() in command:
+                os.kill(int(entry.name), signal.SIGKILL)
 
-    engine = cast(Any, client)
+
+def clean_engine(engine: Any, name: str) -> None:
+    """Remove the containers and images of an owner from a Docker engine."""
     label = {"label": f"{LABEL}={name}"}
-    for _ in range(20):  # one that is just being made shows up a moment later
-        found = engine.containers(all=True, quiet=True, filters=label)
-        for container in found:
-            with contextlib.suppress(Exception):
-                engine.remove_container(container["Id"], force=True, v=True)
-        if not found:
-            break
-        time.sleep(0.05)
-    for image in engine.images(quiet=True, all=True, filters=label):
+    for container in engine.containers(all=True, quiet=True, filters=label):
+        with contextlib.suppress(Exception):
+            engine.remove_container(container["Id"], force=True, v=True)
+    for image in engine.images(quiet=True, filters=label):
         with contextlib.suppress(Exception):
             engine.remove_image(image, force=True)
+
+
+def sweep_engine(engine: Any) -> None:
+    """Remove the containers and images of owners on this machine that are no more."""
+    labelled = {"label": LABEL}
+    found = engine.containers(all=True, filters=labelled) + engine.images(filters=labelled)
+    names = {(each.get("Labels") or {}).get(LABEL, "") for each in found}
+    for name in names:
+        if OWNER.fullmatch(name) and not lives(name):
+            clean_engine(engine, name)
 
 
 def main() -> None:
     """Wait for the owner's end, then clean up after it."""
     name, kept = sys.argv[1], Path(sys.argv[2])
-    clients = []
-    for line in sys.stdin:  # ends with the owner
-        with contextlib.suppress(Exception):
-            import docker
-
-            clients.append(docker.APIClient(base_url=line.strip(), timeout=30))
+    os.chdir("/")
+    clients: list[Any] = []
+    poller = select.poll()
+    poller.register(0, select.POLLIN)
+    with contextlib.suppress(OSError):  # it has ended
+        # a process that the owner forked may hold its pipe, too
+        poller.register(os.pidfd_open(int(name.split("-")[3])), select.POLLIN)
+        while [fd for fd, _ in poller.poll()] == [0] and (told := os.read(0, 65536)):
+            clients += map(_connect, told.decode().split())
     clean(name, kept)
-    for client in clients:
+    for pause_s in (0.0, 0.2, 0.5, 1.0, 2.0, 4.0):  # a request was under way when the owner ended
+        time.sleep(pause_s if clients else 0.0)
+        for client in clients:
+            with contextlib.suppress(Exception):
+                clean_engine(client, name)
+
+
+def _connect(engine: str) -> Any:
+    with contextlib.suppress(Exception):
+        import docker
+
+        client = docker.APIClient(base_url=engine, version="auto", timeout=30)
         with contextlib.suppress(Exception):
-            clean_engine(client, name)
-            time.sleep(0.5)  # a request that was under way when the owner ended
-            clean_engine(client, name)
+            sweep_engine(client)
+        return client
 
 
 if __name__ == "__main__":

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import os
+import select
 import shutil
 import socket
 import subprocess
 import sys
+import threading
+from collections import Counter
 from collections.abc import Mapping
-from importlib import resources
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -24,32 +25,15 @@ from agentgym.doctor import Probe
 from agentgym.errors import ConfigError, SandboxError
 from agentgym.sandbox import Image, Limits
 from agentgym.sandboxes import cgroups, janitor, rootfs
-from agentgym.sandboxes.box import Box, supervisor_command
+from agentgym.sandboxes.box import Box, Channel, source, supervisor_command
 
 START_S = 30.0
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PYTHONS = ("/usr/bin/python3", "/usr/local/bin/python3", "/opt/miniconda3/bin/python")
 _numbers = count(1)
-
-
-class _Socket:
-    """The connection to a local box."""
-
-    def __init__(self, end: socket.socket) -> None:
-        self._end = end
-
-    def send(self, data: bytes) -> None:
-        self._end.settimeout(None)
-        self._end.sendall(data)
-
-    def receive(self, timeout_s: float) -> bytes:
-        self._end.settimeout(timeout_s)
-        return self._end.recv(1 << 20)
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._end.shutdown(socket.SHUT_RDWR)
-        self._end.close()
+_uses: Counter[Path] = Counter()
+"""Of layers that go with this process: boxes, and images that were asked for."""
+_counting = threading.Lock()
 
 
 class LocalBox(Box):
@@ -61,6 +45,7 @@ class LocalBox(Box):
         name = f"{janitor.owner()}-{next(_numbers)}"
         janitor.watch()
         self._opened = layers, workdir, dict(env)
+        _use(layers)
         self._upper = -1
         self._groups = cgroups.make(name, limits)
         self._place = janitor.folder() / name
@@ -70,8 +55,8 @@ class LocalBox(Box):
             with theirs:
                 self._process = subprocess.Popen(
                     self._command(limits, layers, workdir, env),
-                    stdin=theirs,
-                    stdout=theirs,
+                    stdin=theirs.fileno(),
+                    stdout=theirs.fileno(),
                     stderr=subprocess.PIPE,
                     start_new_session=True,
                     env={},
@@ -81,22 +66,26 @@ class LocalBox(Box):
             ours.close()
             self._discard()
             raise SandboxError(f"{error.filename or 'unshare'}: {error.strerror}") from error
-        super().__init__(_Socket(ours), image, limits)
+        super().__init__(Channel(ours), image, limits)
         try:
-            ours.settimeout(START_S)
-            _, folders, _, _ = socket.recv_fds(ours, 1, 1)
-            if not folders:
-                raise self._died("it did not start")
-            self._upper = folders[0]
+            self._upper = self._take_folder(ours)
             self.python = str(self._hello(START_S)["python"])
         except BaseException:
             self.close()
             raise
 
+    def _take_folder(self, end: socket.socket) -> int:
+        """The folder of what the box changes, which the launcher sends first."""
+        ready, _, _ = select.select([end], [], [], START_S)
+        folders = socket.recv_fds(end, 1, 1)[1] if ready else []
+        if not folders:
+            raise self._died("it did not start")
+        return folders[0]
+
     def _command(
         self, limits: Limits, layers: list[Path], workdir: str, env: Mapping[str, str]
     ) -> list[str]:
-        python, *command = supervisor_command("python3", workdir, env)
+        _, *command = supervisor_command("python3", workdir, env)
         rlimits = {"RLIMIT_CORE": 0}
         if not self._groups:
             rlimits |= {"RLIMIT_AS": limits.memory_mb << 20, "RLIMIT_NPROC": limits.pids}
@@ -105,6 +94,7 @@ class LocalBox(Box):
             "place": str(self._place),
             "layers": [str(layer) for layer in layers],
             "disk": min(limits.disk_mb, max(limits.memory_mb // 2, 1)),
+            "shared": min(64, max(limits.memory_mb // 4, 1)),
             "rootless": rootless,
             "cgroups": [str(group) for group in self._groups],
             "rlimits": rlimits,
@@ -114,10 +104,9 @@ class LocalBox(Box):
         }
         users = ["--user", "--map-root-user"] if rootless else []
         return [
-            *("unshare", *users, "--mount", "--pid", "--net", "--ipc", "--uts", "--cgroup"),
+            *("unshare", *users, "--mount", "--pid", "--net", "--ipc", "--uts"),
             *("--fork", "--kill-child", "--", sys.executable, "-I", "-S", "-c"),
-            *(resources.files("agentgym.sandboxes").joinpath("launcher.py").read_text(),),
-            json.dumps(settings),
+            *(source("launcher"), ascii(settings)),
         ]
 
     def snapshot(self, name: str | None = None) -> str:
@@ -126,13 +115,19 @@ class LocalBox(Box):
             if self._closed:
                 raise SandboxError("the sandbox is closed")
             layers, workdir, _ = self._opened
-            return rootfs.keep(self._upper, layers, name, workdir)
+            kept = rootfs.keep(self._upper, layers, name, workdir)
+        _use(rootfs.find(kept).layers)  # for good
+        return kept
 
     def fork(self) -> LocalBox:
         """A second box with the same files."""
-        layers, workdir, env = self._opened
+        _, workdir, env = self._opened
         kept = self.snapshot()
-        return LocalBox(kept, self.limits, rootfs.find(kept).layers, workdir, env)
+        below = rootfs.find(kept).layers
+        try:
+            return LocalBox(kept, self.limits, below, workdir, env)
+        finally:
+            _disuse(below)  # but by that box
 
     def _cause(self) -> str:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -160,6 +155,24 @@ class LocalBox(Box):
         cgroups.remove(self._groups)
         with contextlib.suppress(OSError):
             self._place.rmdir()
+        _disuse(self._opened[0])
+
+
+def _use(layers: list[Path]) -> None:
+    with _counting:
+        _uses.update(layer for layer in layers if layer.parent == janitor.folder())
+
+
+def _disuse(layers: list[Path]) -> None:
+    """Remove the layers of forks that no box has any more."""
+    with _counting:
+        _uses.subtract(layer for layer in layers if layer.parent == janitor.folder())
+        unused = [layer for layer, uses in _uses.items() if uses <= 0]
+        for layer in unused:
+            del _uses[layer]
+    for layer in unused:
+        shutil.rmtree(layer, ignore_errors=True)
+        layer.with_name(f"{layer.name}.json").unlink(missing_ok=True)
 
 
 class Local:
@@ -218,7 +231,7 @@ def probe() -> Probe:
     """Whether namespaces can be made here."""
     if why := _why_not():
         remedy = "be root, or allow users to make namespaces (sysctl user.max_user_namespaces)"
-        return Probe("local sandbox", False, why, remedy)
+        return Probe("local", False, why, remedy)
     limited = "control groups" if cgroups.parents() else "resource limits, no control groups"
     who = "root" if os.geteuid() == 0 else "an ordinary user"
-    return Probe("local sandbox", True, f"namespaces as {who}, {limited}")
+    return Probe("local", True, f"namespaces as {who}, {limited}")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Set up a fresh Debian or Ubuntu machine: scripts/setup.sh [system] [python] [transformers] [model]
-# [browser]
+# [browser] [docker] [base]
 #
 # One function a part. Each looks before it acts, so a second run does nothing; says what it does;
 # and ends with its time. Packages are asked for by name only, so indexes, mirrors and proxies
@@ -8,10 +8,11 @@
 # already, or sudo without a password: what is missing is named instead, with the command for it.
 #
 # PYTHON=/path/to/python3.12  picks the interpreter; the first of 3.11, 3.12, 3.13 found otherwise.
+# AGENTGYM_DOCKERD_ARGS       more arguments for the Docker engine that is started if none answers.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
-EXTRAS=dev,textworld,alfworld,llamacpp,image,parquet,plot
+EXTRAS=dev,textworld,alfworld,docker,llamacpp,image,parquet,plot
 TORCH=2.13.0
 VENV=.venv
 STAMP=$VENV/.setup-stamp
@@ -250,6 +251,123 @@ set_up_browser() {
   [ "${CI:-}" != true ] # elsewhere the tests that need it are skipped, and say so
 }
 
+# --- sandboxes ---------------------------------------------------------------------------------
+
+engine_answers() {
+  "$VENV/bin/python" - 2>/dev/null <<'PYTHON'
+import sys
+from agentgym.sandboxes.engine import probe
+
+found = probe()
+print(found.detail)
+sys.exit(not found.ok)
+PYTHON
+}
+
+# Whether process $1 is the program $2, started for the folder $3.
+is_ours() {
+  local line
+  [ -n "$1" ] && line=$(tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null) &&
+    [[ ${line%% *} == *"$2" && $line == *"$3"* ]]
+}
+
+# A file that names a process keeps an engine from starting, also when a reboot or a kill has made
+# it name nothing, or something else.
+drop_stale_pid() { # file, program, folder
+  [ ! -e "$1" ] || is_ours "$(cat "$1" 2>/dev/null)" "$2" "$3" || "${as_root[@]}" rm -f "$1"
+}
+
+stop_engine() {
+  local pid tries
+  pid=$(cat "$1/pid" 2>/dev/null)
+  is_ours "$pid" dockerd "$1" || return 0
+  "${as_root[@]}" kill "$pid"
+  for tries in {1..150}; do
+    is_ours "$pid" dockerd "$1" || return 0
+    [ "$tries" -ne 100 ] || "${as_root[@]}" kill -9 "$pid"
+    sleep 0.1
+  done
+  return 1
+}
+
+# Start an engine of our own, all of whose files are in the folder $1, and wait until it answers.
+start_engine() {
+  local folder=$1 pid began=$SECONDS
+  shift
+  pid=$(cat "$folder/pid" 2>/dev/null)
+  if ! is_ours "$pid" dockerd "$folder"; then
+    drop_stale_pid "$folder/pid" dockerd "$folder"
+    drop_stale_pid "$folder/exec/containerd/containerd.pid" containerd "$folder"
+    # In a session of its own, with nothing of ours open: it outlives this script. A group that this
+    # user is in may use it.
+    # shellcheck disable=SC2086  # the variable holds several words
+    "${as_root[@]}" setsid --fork dockerd --data-root "$folder/data" --exec-root "$folder/exec" \
+      --pidfile "$folder/pid" --host "unix://$folder/docker.sock" --group "$(id -gn)" \
+      "$@" ${AGENTGYM_DOCKERD_ARGS:-} </dev/null >"$folder/log" 2>&1 9>&-
+  fi
+  while [ $((SECONDS - began)) -lt 30 ]; do
+    note=$(engine_answers) && return
+    if [ $((SECONDS - began)) -gt 4 ] && ! is_ours "$(cat "$folder/pid" 2>/dev/null)" dockerd "$folder"; then
+      return 1
+    fi
+    sleep 0.1
+  done
+  return 1
+}
+
+# An engine in the folder $1, whoever starts it: one at a time is here, by the lock on descriptor 9.
+have_own_engine() {
+  local folder=$1
+  flock 9
+  note=$(engine_answers) && return
+  if ! command -v dockerd >/dev/null; then
+    say "docker: installing docker.io, iptables"
+    apt_install docker.io iptables
+  fi
+  if [ -d /run/systemd/system ]; then # it is the system's to start
+    "${as_root[@]}" systemctl start docker 2>/dev/null && note=$(engine_answers) && return
+  fi
+  say "docker: starting an engine in $folder"
+  start_engine "$folder" && return
+  # It answers no more, or nobody may change this machine's firewall: boxes need no network.
+  stop_engine "$folder"
+  start_engine "$folder" --bridge=none --iptables=false --ip6tables=false && return
+  complain "docker: no engine can be started here; the end of $folder/log:"
+  tail -n 5 "$folder/log" >&2
+  return 1
+}
+
+# A Docker engine that answers: one that is here, the distribution's, or one of our own.
+set_up_docker() {
+  local folder=${AGENTGYM_CACHE:-$HOME/.cache/agentgym}/docker
+  note=$(engine_answers) && return
+  if [ -n "${DOCKER_HOST:-}" ]; then
+    complain "docker: ${note:-no engine answers}; start it, or unset DOCKER_HOST to have one started"
+  elif ! can_install; then
+    complain "docker: ${note:-no engine answers}; run as root: apt-get install --no-install-recommends docker.io," \
+      "then add this user to the group docker; sandboxes need no engine where users may make" \
+      "namespaces (agentgym doctor)"
+  else
+    mkdir -p "$folder" && have_own_engine "$folder" 9>"$folder/lock" && return
+  fi
+  [ "${CI:-}" != true ] # elsewhere the tests that need it are skipped, and say so
+}
+
+# What sandboxes begin with.
+set_up_base() {
+  local place=${AGENTGYM_CACHE:-$HOME/.cache/agentgym}/base/base.tar
+  if [ ! -e "$place" ] && [ "$(id -u)" -eq 0 ] && ! command -v mmdebstrap >/dev/null && can_install; then
+    say "base: installing mmdebstrap"
+    apt_install mmdebstrap
+  fi
+  [ -e "$place" ] || say "base: making the base image, half a minute"
+  if quietly "$VENV/bin/agentgym" images base; then
+    note=$place
+    return
+  fi
+  [ "${CI:-}" != true ] # elsewhere the tests that need it are skipped, and say so
+}
+
 # --- run them ----------------------------------------------------------------------------------
 
 run() {
@@ -267,9 +385,9 @@ run() {
 failed=()
 for part in "${@:-}"; do
   case $part in
-    system | python | transformers | model | browser) ;;
+    system | python | transformers | model | browser | docker | base) ;;
     *)
-      complain "which part? system, python, transformers, model, browser"
+      complain "which part? system, python, transformers, model, browser, docker, base"
       exit 2
       ;;
   esac

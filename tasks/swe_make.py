@@ -47,9 +47,7 @@ Progress = Callable[[str, int, int], None]
 
 _PASSED = frozenset({"passed", "xfailed"})
 _REQUIREMENT = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9][A-Za-z0-9.!+_-]*)")
-_SKIPPED_FOLDERS = frozenset(
-    {".git", ".hg", ".tox", ".nox", ".venv", "venv", "__pycache__", "node_modules", "build", "dist"}
-)
+_SKIPPED_FOLDERS = frozenset({"venv", "__pycache__", "node_modules", "build", "dist"})
 _NOT_SOURCE = frozenset({"setup.py", "conftest.py", "noxfile.py", "tasks.py", "fabfile.py"})
 _COMPILED = {"PYTHONDONTWRITEBYTECODE": "1"}
 """Compiled files are read, which halves the time of a run; none is written of what is broken."""
@@ -112,7 +110,7 @@ def read_source(what: str | Path, *, cache: Path | None = None, base: str = "bas
     path = Path(what).expanduser()
     requirement = _REQUIREMENT.fullmatch(str(what))
     if path.is_dir():
-        return make_project(path.resolve().name, "", _read_folder(path), base=base)
+        return make_project(path.resolve().name, "", read_folder(path), base=base)
     if path.is_file():
         name, _, version = re.sub(r"\.(tar(\.\w+)?|tgz)$", "", path.name).rpartition("-")
         return make_project(name or path.stem, version, _read_archive(path), base=base)
@@ -218,11 +216,11 @@ def _read_archive(path: Path) -> dict[str, bytes]:
     try:
         with tarfile.open(path) as archive:
             for member in archive:
-                tarfile.data_filter(member, WORKDIR)
+                safe = tarfile.data_filter(member, WORKDIR)
                 if member.isfile() and not member.name.endswith(".pyc"):
                     _check_size(sum(map(len, files.values())) + member.size, path)
                     stream = archive.extractfile(member)
-                    name = posixpath.normpath(member.name)
+                    name = posixpath.normpath(safe.name)
                     files[name] = stream.read() if stream else b""
     except (tarfile.TarError, OSError, EOFError) as error:
         raise ConfigError(f"cannot read {str(path)!r} as a source archive: {error}") from error
@@ -232,7 +230,7 @@ def _read_archive(path: Path) -> dict[str, bytes]:
     return {name: files[name] for name in sorted(files)}
 
 
-def _read_folder(folder: Path) -> dict[str, bytes]:
+def read_folder(folder: Path) -> dict[str, bytes]:
     """The regular files of a folder, without what tools leave behind; links are not followed.
 
     Raises:
@@ -243,7 +241,10 @@ def _read_folder(folder: Path) -> dict[str, bytes]:
     try:
         for path in sorted(folder.rglob("*")):
             name = path.relative_to(folder)
-            if _SKIPPED_FOLDERS & set(name.parts) or path.is_symlink() or not path.is_file():
+            hidden = any(part.startswith(".") for part in name.parts[:-1])
+            if hidden or _SKIPPED_FOLDERS & set(name.parts):
+                continue
+            if path.is_symlink() or not path.is_file():
                 continue
             size += path.stat().st_size
             _check_size(size, folder)
@@ -567,6 +568,7 @@ def diff(before: Mapping[str, str], after: Mapping[str, str]) -> str:
 _TITLE = re.compile(r"^_+ (.+?) _+$", re.MULTILINE)
 _FRAME = re.compile(r"^(\S+\.py):(\d+): in .*$")
 _VALUE = re.compile(r"^(\w+) += (?!<)(.{1,200})$")
+_REMARK = re.compile(r"E +(Use -vv? to|\.{3} ?Full output truncated|$)")
 _MOST_SYMPTOMS = 3
 _MOST_LINES = 12
 
@@ -618,7 +620,8 @@ def _symptom(section: str, project: Project) -> tuple[str, str]:
             if in_test:  # the test itself: what it calls in its own file comes later
                 place = (frame[1], int(frame[2]))
         elif line.startswith("E "):
-            error.append(line[1:].removeprefix("   "))
+            if not _REMARK.match(line):
+                error.append(line[1:].removeprefix("   ").rstrip())
         elif in_test and (value := _VALUE.match(line)):
             values[value[1]] = value[2]
     tried = _tried(project.files[place[0]].decode(), place[1], values) if place else ""
@@ -651,4 +654,4 @@ def _is_docstring(node: ast.stmt) -> bool:
 
 
 def _indented(text: str) -> str:
-    return "\n".join(f"    {line}" for line in text.splitlines())
+    return textwrap.indent(text, "    ")

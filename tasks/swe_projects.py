@@ -20,7 +20,7 @@ from types import MappingProxyType
 from agentgym.errors import SandboxError, TaskError
 from agentgym.sandbox import Image, Sandbox, open_sandbox
 from agentgym.tasks.swe import SWETask
-from agentgym.tasks.swe_make import WORKDIR, Project, make_project, run_tests
+from agentgym.tasks.swe_make import WORKDIR, Project, make_project, read_folder, run_tests
 from agentgym.tasks.swe_patches import reverse
 
 SPLITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -30,7 +30,6 @@ SPLITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 FOLDER = Path(__file__).with_name("projects")
 RECORD = FOLDER / "tests.json"
 TESTS_TIMEOUT_S = 120.0
-_LEFT_OUT = frozenset({"issues", "__pycache__"})
 
 
 def suite(split: str | None = None) -> list[SWETask]:
@@ -58,13 +57,9 @@ def issues(name: str) -> list[int]:
 @cache
 def project(name: str) -> Project:
     """A library, with nothing broken and without its issues."""
-    folder = FOLDER / name
-    files = {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not _LEFT_OUT & set(path.relative_to(folder).parts)
-    }
-    return make_project(name, "", files)
+    files = read_folder(FOLDER / name)
+    kept = {path: content for path, content in files.items() if not path.startswith("issues/")}
+    return make_project(name, "", kept)
 
 
 @cache

@@ -1,5 +1,6 @@
 """Fixtures: the real engine, SmolLM2 in llama.cpp, in this process and behind its own server."""
 
+import functools
 import os
 import signal
 from importlib.util import find_spec
@@ -7,8 +8,9 @@ from importlib.util import find_spec
 import pytest
 
 from agentgym import models
-from agentgym.errors import ConfigError
+from agentgym.errors import ConfigError, SandboxError
 from agentgym.policy.llamacpp import LlamaCppPolicy
+from agentgym.sandbox import BACKENDS, find_backend
 
 # A shell that starts this in the background has it ignore Ctrl-C, and all that it starts in turn.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -54,3 +56,28 @@ async def llama(model_path):
     policy = LlamaCppPolicy(model_path, context=1024)
     yield policy
     await policy.aclose()
+
+
+@functools.cache
+def no_boxes(backend):
+    """Why no box of the image `base` can be started; nothing if one can."""
+    from agentgym.sandboxes import engine, local
+
+    found = engine.probe() if backend == "docker" else local.probe()
+    if not found.ok:
+        return f"{found.detail}: {found.remedy}"
+    if backend == "docker" and find_spec("docker") is None:
+        return "docker-py is not installed: pip install 'agentgym-env[docker]'"
+    try:
+        find_backend(backend).identity("base")
+    except SandboxError as error:
+        return str(error)
+    return ""
+
+
+@pytest.fixture(params=BACKENDS)
+def box_backend(request):
+    """A kind of box that can be started here, from the image `base`."""
+    if why := no_boxes(request.param):
+        missing(why)
+    return request.param

@@ -18,9 +18,10 @@ import pytest
 
 from agentgym.doctor import EXTRAS, Probe, diagnose
 from agentgym.errors import ConfigError
-from agentgym.sandboxes import browser, engine
+from agentgym.sandboxes import base, browser, engine
 
 ROOT = Path(__file__).resolve().parent.parent
+SANDBOXES = ["engine", "local", "base", "browser"]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def probes():
 
 
 def test_every_part_is_reported_once(probes):
-    assert list(probes) == ["python", "machine", *EXTRAS, "smollm2", "docker", "browser"]
+    assert list(probes) == ["python", "machine", *EXTRAS, "smollm2", *SANDBOXES]
 
 
 def test_what_works_needs_no_remedy_and_what_does_not_has_one(probes):
@@ -115,7 +116,7 @@ class Engine(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def engine(path, monkeypatch, handler=Engine):
+def answering(path, monkeypatch, handler=Engine):
     """A server on a Unix socket that `DOCKER_HOST` names."""
     with UnixStreamServer(str(path), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
@@ -129,30 +130,32 @@ def engine(path, monkeypatch, handler=Engine):
 
 
 def test_docker_is_reported_as_it_is_on_this_machine(probes):
-    """Asked again without the code under test: is there an engine behind the usual socket?"""
-    if os.environ.get("DOCKER_HOST"):
-        pytest.skip("DOCKER_HOST points elsewhere; the usual socket says nothing about it")
+    """Asked again without the code under test: is there an engine behind the socket?"""
+    scheme, _, path = engine.engine_host().partition("://")
+    if scheme != "unix":
+        pytest.skip("the engine is elsewhere")
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(5)
-            connection.connect("/var/run/docker.sock")
+            connection.connect(path)
             connection.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
             answers = b" 200 " in connection.recv(100)
     except OSError:
         answers = False
 
-    assert probes["docker"].ok == answers
+    assert probes["engine"].ok == answers
 
 
 def test_an_engine_that_answers_is_reported_with_its_version(tmp_path, monkeypatch):
-    with engine(tmp_path / "socket", monkeypatch):
+    with answering(tmp_path / "socket", monkeypatch):
         probe = engine.probe()
 
     where = f"unix://{tmp_path}/socket"
-    assert probe == Probe("docker", True, f"Docker 27.5.1 (API 1.47, linux/amd64) at {where}")
+    assert probe == Probe("engine", True, f"Docker 27.5.1 (API 1.47, linux/amd64) at {where}")
 
 
-def test_no_engine_at_the_usual_place_says_how_to_install_one(monkeypatch):
+def test_no_engine_at_the_usual_place_says_how_to_install_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("AGENTGYM_CACHE", str(tmp_path))
     if Path("/var/run/docker.sock").exists():
         pytest.skip("there is an engine's socket at the usual place")
     monkeypatch.delenv("DOCKER_HOST", raising=False)
@@ -164,6 +167,25 @@ def test_no_engine_at_the_usual_place_says_how_to_install_one(monkeypatch):
     assert "apt-get install docker.io" in probe.remedy
 
 
+def test_an_engine_that_set_up_started_is_found_where_there_is_no_other(tmp_path, monkeypatch):
+    if Path("/var/run/docker.sock").exists():
+        pytest.skip("there is an engine's socket at the usual place")
+    monkeypatch.setenv("AGENTGYM_CACHE", str(tmp_path))
+    (tmp_path / "docker").mkdir()
+
+    with answering(tmp_path / "docker" / "docker.sock", monkeypatch):
+        monkeypatch.delenv("DOCKER_HOST")
+        assert engine.probe().ok
+
+
+def test_a_missing_base_image_says_which_command_makes_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("AGENTGYM_CACHE", str(tmp_path))
+
+    assert base.probe() == Probe(
+        "base", False, f"no {tmp_path}/base/base.tar", "agentgym images base"
+    )
+
+
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [(b"hello", "Expecting value"), (b"[]", "not a Docker"), (b"{}", "not a Docker engine's")],
@@ -172,7 +194,7 @@ def test_something_else_behind_the_socket_is_not_taken_for_an_engine(
     tmp_path, monkeypatch, answer, reason
 ):
     other = type("Other", (Engine,), {"answer": answer})
-    with engine(tmp_path / "socket", monkeypatch, other):
+    with answering(tmp_path / "socket", monkeypatch, other):
         probe = engine.probe()
 
     assert not probe.ok
@@ -218,7 +240,7 @@ def not_root():
 
 
 def test_a_socket_that_refuses_this_user_says_what_to_do(tmp_path, monkeypatch):
-    with engine(tmp_path / "socket", monkeypatch):
+    with answering(tmp_path / "socket", monkeypatch):
         (tmp_path / "socket").chmod(0)
         with not_root():
             probe = engine.probe()

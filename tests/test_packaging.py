@@ -24,11 +24,17 @@ FOLDERS = {
 MAPPED = [package for folder, package in FOLDERS.items() if folder != package]
 
 
+DATA = ROOT / "tasks" / "projects"
+"""Python that is nobody's module: projects for agents to mend."""
+
+
 def packages() -> dict[str, Path]:
     """Every package that the folders hold, by dotted name."""
     found = {}
     for folder, package in FOLDERS.items():
         for init in (ROOT / folder).rglob("__init__.py"):
+            if init.is_relative_to(DATA):
+                continue
             below = init.parent.relative_to(ROOT / folder).parts
             found[".".join([package, *below])] = init.parent
     return found
@@ -72,7 +78,8 @@ def test_every_folder_is_mapped_in_pyproject():
 def test_every_module_is_in_a_package():
     in_packages = {file for folder in packages().values() for file in folder.glob("*.py")}
 
-    assert {file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py")} == in_packages
+    files = {file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py")}
+    assert {file for file in files if not file.is_relative_to(DATA)} == in_packages
 
 
 def test_the_version_is_written_the_same_in_both_places():
@@ -88,6 +95,10 @@ def test_the_wheel_holds_the_modules_the_marker_of_types_and_nothing_else(wheel)
 
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
+    projects = {name for name in held if name.startswith("agentgym/tasks/projects/")}
+    shipped = {f"agentgym/{path.relative_to(ROOT)}" for path in DATA.rglob("*") if path.is_file()}
+    assert projects == {name for name in shipped if "__pycache__" not in name}
+    held -= projects
     data = {name for name in held - expected if not name.endswith(".py")}
 
     assert {name for name in held if name.endswith(".py")} == expected

@@ -46,6 +46,8 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         ),
         "models": Command("models", "list or download the small language models"),
         "data": Command("data", "list or fetch the data sets of environments"),
+        "tasks": Command("tasks", "make tasks out of a project, or check tasks"),
+        "images": Command("images", "list, make or remove what sandboxes begin with"),
     }
 )
 """Every command by name; its module is in this package."""
@@ -138,7 +140,13 @@ def _command(arguments: list[str]) -> int:
     module = importlib.import_module(f"agentgym.cli.{COMMANDS[name].module}")
     parser = Parser(f"agentgym {name}", *(module.__doc__ or "").split("Examples:\n", 1))
     module.configure(parser)
-    code: int = module.run(parser.parse_args(arguments[place + 1 :]))
+    words = arguments[place + 1 :]
+    args = parser.parse_args(words)
+    if getattr(args, "config", None) is not None:
+        from agentgym.cli.config import read_with_config
+
+        args = read_with_config(parser, words, args.config)
+    code: int = module.run(args)
     return code
 
 

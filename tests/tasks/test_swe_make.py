@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import tarfile
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -117,16 +118,20 @@ def test_tests_inside_a_package_are_no_source():
     assert make_project("a", "", files).source_paths == ("a/__init__.py",)
 
 
-@pytest.mark.parametrize("name", ["../evil.py", "/etc/evil.py"])
-def test_an_archive_that_would_write_elsewhere_is_refused(tmp_path, name):
-    path = archive(tmp_path / "a-1.tar.gz", {"a/test_a.py": b"", name: b""})
+def test_an_archive_that_would_write_elsewhere_is_refused(tmp_path):
+    path = archive(tmp_path / "a-1.tar.gz", {"a/test_a.py": b"", "../evil.py": b""})
 
-    if name.startswith("/"):  # which the filter makes relative
-        with pytest.raises(ConfigError):
-            read_source(path)
-    else:
-        with pytest.raises(ConfigError, match="outside the destination"):
-            read_source(path)
+    with pytest.raises(ConfigError, match="outside the destination"):
+        read_source(path)
+
+
+def test_paths_of_an_archive_are_below_its_top(tmp_path):
+    members = {"/a.py": b"", "b/../test_a.py": b""}
+
+    assert sorted(read_source(archive(tmp_path / "a-1.tar", members)).files) == [
+        "a.py",
+        "test_a.py",
+    ]
 
 
 def test_an_archive_with_a_link_out_of_it_is_refused(tmp_path):
@@ -183,18 +188,21 @@ def apply(patch: str, folder: Path) -> None:
     subprocess.run(["git", "apply", "-"], input=patch, text=True, cwd=folder, check=True)
 
 
-@pytest.fixture(scope="module")
-def made(box_backend):
-    project = read_source(LARDER)
-    tasks = list(
-        make_bugs(
-            project,
-            count=4,
-            seed=1,
-            open_box=lambda image: open_sandbox(image, backend=box_backend),
-        )
+@cache
+def make_four(backend: str):
+    project = swe_projects.project("larder")
+    tasks = make_bugs(
+        project,
+        count=4,
+        seed=1,
+        open_box=lambda image: open_sandbox(image, backend=backend),
     )
-    return project, tasks
+    return project, list(tasks)
+
+
+@pytest.fixture
+def made(box_backend):
+    return make_four(box_backend)
 
 
 def test_as_many_tasks_are_made_as_were_asked_for(made):
@@ -244,7 +252,7 @@ def test_the_same_seed_makes_the_same_bugs(made, box_backend):
 
 
 def test_two_bugs_in_a_task_each_count(box_backend):
-    project = read_source(LARDER)
+    project = swe_projects.project("larder")
 
     (task,) = make_bugs(
         project,
@@ -260,7 +268,7 @@ def test_two_bugs_in_a_task_each_count(box_backend):
 
 def test_a_bug_is_told_by_what_a_file_holds(box_backend):
     """A bug that keeps size and time of a file is not hidden by what was compiled before."""
-    project = read_source(LARDER)
+    project = swe_projects.project("larder")
     box = open_sandbox(project.image, backend=box_backend)
     try:
         baseline = swe_make.measure(project, box)

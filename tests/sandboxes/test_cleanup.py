@@ -1,0 +1,259 @@
+"""What is left of boxes when whoever made them is killed: nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from agentgym.sandbox import open_sandbox
+from agentgym.sandboxes import janitor
+
+DRIVER = """
+import sys, threading, time
+from agentgym.sandbox import Limits, open_sandbox
+from agentgym.sandboxes import janitor, rootfs, local
+
+backend, stage = sys.argv[1:]
+LIMITS = Limits(memory_mb=512, disk_mb=256)
+
+def here(*_, **__):
+    print(janitor.owner(), flush=True)
+    time.sleep(1000)
+
+if stage == "created":
+    if backend == "docker":
+        from agentgym.sandboxes import docker
+        docker.client().start = here
+    else:
+        local.LocalBox._take_folder = here
+if stage == "greeted":
+    from agentgym.sandboxes.box import Box
+    Box._hello = here
+box = open_sandbox("base", backend=backend, limits=LIMITS)
+box.run("setsid sleep 1000 & head -c 50M /dev/urandom > /fill", background=True)
+if stage == "started":
+    here()
+if stage == "command":
+    threading.Timer(0.3, here).start()
+    box.run("setsid sleep 999 & trap '' TERM; while :; do :; done", timeout_s=600)
+if stage in ("snapshot", "forked", "forking"):
+    if stage == "forked":
+        box.fork().fork()
+        here()
+    print(janitor.owner(), flush=True)
+    while True:
+        box.snapshot() if stage == "snapshot" else box.fork()
+if stage == "close":
+    print(janitor.owner(), flush=True)
+    box.close()
+    time.sleep(1000)
+if stage == "forgotten":
+    print(janitor.owner(), flush=True)
+"""
+STAGES = ("created", "greeted", "started", "command", "snapshot", "forking", "forked", "close")
+
+
+def start(backend, stage):
+    """A process that has boxes, and its name as an owner."""
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, backend, stage], stdout=subprocess.PIPE, text=True
+    )
+    return driver, driver.stdout.readline().strip()
+
+
+def left(backend, owner):
+    """All that there is of an owner."""
+    found = [str(path) for path in janitor._places(janitor.folder()) if owner in path.name]
+    mounts = Path("/proc/mounts").read_text().splitlines()
+    found += [line for line in mounts if owner in line]
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if owner.encode() in command and b"janitor.py" not in command:
+            found.append(f"process {entry.name}")
+    if backend == "docker":
+        engine = client()
+        label = {"label": f"{janitor.LABEL}={owner}"}
+        found += [each["Names"][0] for each in engine.containers(all=True, filters=label)]
+        found += [str(each["RepoTags"]) for each in engine.images(filters=label)]
+    return found
+
+
+def client():
+    from agentgym.sandboxes import docker
+
+    return docker.client()
+
+
+def wait_until_nothing_is_left(backend, owner, seconds):
+    deadline = time.monotonic() + seconds
+    while (found := left(backend, owner)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert found == []
+
+
+def janitor_of(owner):
+    return next(
+        int(entry.parent.name)
+        for entry in Path("/proc").glob("[0-9]*/cmdline")
+        if b"janitor.py" in read(entry) and owner.encode() in read(entry)
+    )
+
+
+def read(path):
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_nothing_is_left_of_boxes_whose_owner_is_killed(box_backend, stage):
+    driver, owner = start(box_backend, stage)
+    with driver:
+        assert owner.startswith("agentgym-")
+        if stage in ("snapshot", "forking", "close"):
+            time.sleep(0.05)
+        if stage != "close":
+            assert left(box_backend, owner)
+        driver.kill()
+    wait_until_nothing_is_left(box_backend, owner, 15)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
+def test_nothing_is_left_of_boxes_whose_owner_is_ended(box_backend, number):
+    driver, owner = start(box_backend, "started")
+    with driver:
+        driver.send_signal(number)
+    wait_until_nothing_is_left(box_backend, owner, 15)
+
+
+def test_nothing_is_left_of_boxes_that_were_not_closed(box_backend):
+    driver, owner = start(box_backend, "forgotten")
+    driver.communicate()
+    wait_until_nothing_is_left(box_backend, owner, 15)
+
+
+@pytest.mark.parametrize("stage", ["created", "started", "forked"])
+def test_what_is_left_when_the_janitor_is_killed_too_is_removed_by_the_next_owner(
+    box_backend, stage
+):
+    driver, owner = start(box_backend, stage)
+    with driver:
+        os.kill(janitor_of(owner), signal.SIGKILL)
+        driver.kill()
+    later, other = start(box_backend, "started")
+    with later:
+        wait_until_nothing_is_left(box_backend, owner, 15)
+        assert left(box_backend, other)
+        later.kill()
+    wait_until_nothing_is_left(box_backend, other, 15)
+
+
+def test_a_janitor_that_is_killed_is_replaced(box_backend):
+    with open_sandbox("base", backend=box_backend):
+        first = janitor_of(janitor.owner())
+        os.kill(first, signal.SIGKILL)
+        while janitor.started(first) is not None:
+            time.sleep(0.01)
+        with open_sandbox("base", backend=box_backend) as box:
+            assert janitor_of(janitor.owner()) != first
+            assert box.alive
+
+
+def test_a_process_that_the_owner_forked_does_not_keep_its_boxes(box_backend):
+    fork = "import os\nif os.fork() == 0:\n    time.sleep(20)\n    os._exit(0)\n"
+    code = DRIVER.replace('if stage == "started":', f'{fork}if stage == "started":')
+    driver = subprocess.Popen(
+        [sys.executable, "-c", code, box_backend, "started"], stdout=subprocess.PIPE, text=True
+    )
+    owner = driver.stdout.readline().strip()
+    driver.kill()
+    driver.wait()
+    driver.stdout.close()
+    wait_until_nothing_is_left(box_backend, owner, 15)
+
+
+def test_owners_that_cannot_be_judged_are_left_alone():
+    own = janitor.owner()
+    assert janitor.lives(own)
+    head, machine, space, pid, ticks = own.split("-")
+    dead = f"{head}-{machine}-{space}-{pid}-{int(ticks) + 1}"
+    assert not janitor.lives(dead)
+    before = f"{head}-{machine[:6]}{'0' * 6}-{space}-{pid}-{ticks}"
+    assert not janitor.lives(before)
+    elsewhere = f"{head}-{'0' * 6}{machine[6:]}-{space}-{pid}-1"
+    assert janitor.lives(elsewhere)
+    inside = f"{head}-{machine}-1{space}-{pid}-1"
+    assert janitor.lives(inside)
+    assert janitor.lives("somebody")
+
+
+def resources():
+    return (
+        len(os.listdir("/proc/self/fd")),
+        threading.active_count(),
+        len(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()),
+    )
+
+
+MANY = pytest.param(500, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])
+
+
+@pytest.mark.parametrize("times", [20, MANY])
+def test_boxes_that_are_closed_leave_nothing(box_backend, times):
+    def live():
+        with open_sandbox("base", backend=box_backend) as box:
+            box.run("sleep 1000 & echo x > /file", background=True)
+
+    live()
+    before = resources()
+    for _ in range(times):
+        live()
+    assert all(now <= then for now, then in zip(resources(), before, strict=True))
+    if box_backend == "docker":
+        from agentgym.sandboxes import docker
+
+        assert docker.settle()
+    assert not [path for path in left(box_backend, janitor.owner()) if "image" not in path]
+
+
+def test_forks_that_are_closed_leave_nothing(box_backend):
+    known = set(left(box_backend, janitor.owner()))
+    with open_sandbox("base", backend=box_backend) as box:
+        for _ in range(3):
+            with box.fork() as other, other.fork() as third:
+                third.run("true")
+    if box_backend == "docker":
+        from agentgym.sandboxes import docker
+
+        assert docker.settle()
+    assert set(left(box_backend, janitor.owner())) <= known
+
+
+def test_boxes_that_cannot_be_started_leave_nothing(box_backend, monkeypatch):
+    from agentgym.sandboxes.box import Box
+
+    known = set(left(box_backend, janitor.owner()))
+    before = resources()
+
+    def fails(self, timeout_s):
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(Box, "_hello", fails)
+    for _ in range(3):
+        with pytest.raises(RuntimeError):
+            open_sandbox("base", backend=box_backend)
+    if box_backend == "docker":
+        from agentgym.sandboxes import docker
+
+        assert docker.settle()
+    assert set(left(box_backend, janitor.owner())) <= known
+    assert all(now <= then for now, then in zip(resources(), before, strict=True))
