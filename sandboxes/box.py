@@ -164,6 +164,8 @@ class Box:
             cwd=None if cwd is None else wire(cwd),
             env=checked(env or {}),
         )
+        if background:
+            self._left_running()
         elided = int(answer["total"]) - len(output)
         cut = int(answer["head"]) if elided else len(output)
         head = output[:cut].decode("utf-8", "replace")
@@ -279,6 +281,9 @@ class Box:
     def _watch(self) -> str:
         """Asked twice a second while a command runs: why it must be ended, if it must."""
         return ""
+
+    def _left_running(self) -> None:
+        """Told when a command may have left something running in the background."""
 
     # ---------------------------------------------------------------- the connection
 

@@ -355,6 +355,19 @@ class DockerBox(Box):
             return "disk"
         return ""
 
+    def _left_running(self) -> None:
+        _warden_of(os.getpid()).watch(self)
+
+    def _look(self) -> None:
+        """Between commands: end what fills the disk in the background."""
+        if self._turn.acquire(blocking=False):
+            try:
+                with contextlib.suppress(SandboxError, OSError):
+                    if self._watch():
+                        self._ask("killall", forget=False)
+            finally:
+                self._turn.release()
+
     def _cause(self) -> str:
         told = self._attached.complaints.decode(errors="replace").strip()
         with contextlib.suppress(docker.errors.DockerException, OSError):
@@ -405,6 +418,39 @@ class _Undertaker:
                 client().remove_image(image)
                 return
             time.sleep(0.1)
+
+
+class _Warden:
+    """Looks, in a thread of its own, after boxes in which something runs in the background."""
+
+    def __init__(self) -> None:
+        self._boxes: set[DockerBox] = set()
+        self._lock = threading.Lock()
+        self._works = False
+
+    def watch(self, box: DockerBox) -> None:
+        with self._lock:
+            self._boxes.add(box)
+            if not self._works:
+                self._works = True
+                threading.Thread(target=self._work, name="agentgym-warden", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            time.sleep(1.0)
+            with self._lock:
+                self._boxes = {box for box in self._boxes if not box._closed}
+                self._works = bool(self._boxes)
+                boxes = list(self._boxes)
+            if not boxes:
+                return
+            for box in boxes:
+                box._look()
+
+
+@functools.cache
+def _warden_of(process: int) -> _Warden:
+    return _Warden()
 
 
 @functools.cache

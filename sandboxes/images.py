@@ -22,8 +22,7 @@ from typing import NamedTuple, Protocol
 
 from agentgym.cache import cache_folder
 from agentgym.errors import ConfigError, SandboxError
-from agentgym.sandbox import Image, Limits
-from agentgym.sandboxes.box import Box
+from agentgym.sandbox import Image, Limits, Sandbox
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +34,15 @@ BUDGET_GB = 20.0
 SPARED_S = 60.0
 """What was used in the last minute is not removed: a box may be about to start from it."""
 _LOOK_EVERY_S = 300.0
+_PATIENCE_S = 60.0
+
+
+class Room(Sandbox, Protocol):
+    """A box that an image can be made in."""
+
+    def unpack(self, path: str, archive: bytes) -> None:
+        """Unpack a tar file into a folder."""
+        ...
 
 
 class Builder(Protocol):
@@ -49,7 +57,7 @@ class Builder(Protocol):
         limits: Limits,
         workdir: str | None = None,
         env: dict[str, str] | None = None,
-    ) -> Box:
+    ) -> Room:
         """Start a box."""
         ...
 
@@ -89,7 +97,8 @@ def build(image: Image, backend: Builder) -> str:
     with one_at_a_time(f"{backend.name}-{name.rpartition(':')[2]}"):
         if backend.has(name):  # another process was faster
             return name
-        with backend.open(image.base, limits=LIMITS, workdir=image.workdir) as box:
+        room = backend.open(image.base, limits=LIMITS, workdir=image.workdir)
+        with contextlib.closing(room) as box:
             if image.files:
                 box.unpack("/", _archive(image, box))
             for command in image.commands:
@@ -118,7 +127,7 @@ def digest(image: Image, base: str) -> str:
     return told.hexdigest()[:32]
 
 
-def _archive(image: Image, box: Box) -> bytes:
+def _archive(image: Image, box: Room) -> bytes:
     """All plain files in one archive; archives among them are unpacked where they are."""
     whole = io.BytesIO()
     with tarfile.open(fileobj=whole, mode="w") as archive:
@@ -169,11 +178,9 @@ def kept(backend: str) -> list[Kept]:
         return sorted(_in_engine(), key=lambda image: image.used)
     from agentgym.sandboxes import rootfs
 
-    with contextlib.suppress(OSError):
-        base = rootfs.name_of(cache_folder("base", "base.tar"))
-        names = {base: rootfs.BASE}
-        return [Kept(names.get(name, name), "local", *rest) for name, *rest in rootfs.kept()]
-    return [Kept(name, "local", size, used) for name, size, used in rootfs.kept()]
+    base = cache_folder("base", "base.tar")
+    names = {rootfs.name_of(base): rootfs.BASE} if base.exists() else {}
+    return [Kept(names.get(name, name), "local", size, used) for name, size, used in rootfs.kept()]
 
 
 def prune(backend: str, most_bytes: int) -> list[str]:
@@ -188,9 +195,11 @@ def prune(backend: str, most_bytes: int) -> list[str]:
         from agentgym.sandboxes import rootfs
 
         return rootfs.prune(most_bytes)
-    from agentgym.sandboxes import docker
+    import docker.errors  # only where that backend is asked
 
-    client = docker.client()
+    from agentgym.sandboxes.docker import client as connect
+
+    client = connect()
     images = kept("docker")
     total, removed = sum(image.size for image in images), []
     for image in images:
@@ -198,7 +207,7 @@ def prune(backend: str, most_bytes: int) -> list[str]:
             break
         try:
             client.remove_image(image.name)
-        except (docker.docker.errors.DockerException, OSError) as error:
+        except (docker.errors.DockerException, OSError) as error:
             logger.debug("image %s stays: %s", image.name, error)  # a container needs it
             continue
         total -= image.size
@@ -208,16 +217,24 @@ def prune(backend: str, most_bytes: int) -> list[str]:
 
 
 def _in_engine() -> Iterator[Kept]:
-    from agentgym.sandboxes import docker
-    from agentgym.sandboxes.base import LABEL
+    import docker.errors
 
-    try:
-        found = docker.client().df().get("Images") or []
-    except (docker.docker.errors.DockerException, OSError) as error:
-        raise SandboxError(f"the engine does not tell its images: {error}") from error
+    from agentgym.sandboxes.base import LABEL
+    from agentgym.sandboxes.docker import BUILT, client
+
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            found = client().df().get("Images") or []
+            break
+        except (docker.errors.DockerException, OSError) as error:
+            # An engine answers only one at a time.
+            if "already running" not in str(error) or time.monotonic() > deadline:
+                raise SandboxError(f"the engine does not tell its images: {error}") from error
+            time.sleep(0.05)
     for image in found:
         labels = image.get("Labels") or {}
-        if not labels.get(docker.BUILT) and LABEL not in labels:
+        if not labels.get(BUILT) and LABEL not in labels:
             continue
         tags = [tag for tag in image.get("RepoTags") or [] if tag != "<none>:<none>"]
         name = tags[0] if tags else str(image["Id"])

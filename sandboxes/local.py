@@ -53,7 +53,7 @@ class LocalBox(Box):
         ours, theirs = socket.socketpair()
         try:
             with theirs:
-                self._process = subprocess.Popen(
+                self._process: subprocess.Popen[bytes] = subprocess.Popen(
                     self._command(limits, layers, workdir, env),
                     stdin=theirs.fileno(),
                     stdout=theirs.fileno(),

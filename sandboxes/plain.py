@@ -261,7 +261,9 @@ class PlainBox(DockerBox):
             name = os.fsencode(each["Path"].removeprefix(self._root)).decode("latin-1")
             if not each["Path"].startswith(self._root) or name.split("/")[0] in self._excluded:
                 continue
-            at = {"kind": ""} if each["Kind"] == deleted else self._stat(each["Path"])
+            at: dict[str, Any] = (
+                {"kind": ""} if each["Kind"] == deleted else self._stat(each["Path"])
+            )
             if at["kind"] in ("", "folder"):  # of a folder that is gone, what was in it
                 below = f"{name}/" if at["kind"] == "" else "\0"
                 gone = [n for n in self._names if n == name or n.startswith(below)]

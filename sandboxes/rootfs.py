@@ -72,7 +72,7 @@ def find(name: str) -> RootFS:
         return _unpacked(path)
     if name == BASE:
         archive = cache_folder("base", "base.tar")
-        if not archive.exists():
+        if not os.path.exists(archive):  # or not to be seen by this user
             raise SandboxError("there is no base image yet: make it with `agentgym images base`")
         return RootFS(BASE, _unpacked(archive).layers)
     if exists(name):
@@ -86,7 +86,11 @@ def add(name: str, layers: list[Path], workdir: str = "/") -> RootFS:
     record = _record(name)
     record.parent.mkdir(parents=True, exist_ok=True)
     temporary = record.with_suffix(f".{janitor.owner()}")
-    told = {"name": name, "layers": [str(layer) for layer in layers], "workdir": workdir}
+    told: dict[str, object] = {
+        "name": name,
+        "layers": [str(layer) for layer in layers],
+        "workdir": workdir,
+    }
     if record.parent.parent == store():  # what goes with its owner is not pruned
         told["size"] = _size(layers[0])
     temporary.write_text(json.dumps(told))

@@ -339,11 +339,13 @@ class Supervisor(object):
             if variables:
                 self.state = told[0]
 
-    def on_killall(self, body):
+    def on_killall(self, body, forget=True):
         self.kill_all()
         for descriptor in self.leftovers:
             os.close(descriptor)
-        self.leftovers, self.cwd, self.state = [], self.home, b""
+        self.leftovers = []
+        if forget:
+            self.cwd, self.state = self.home, b""
         return {}, []
 
     def on_ping(self, body):

@@ -10,14 +10,15 @@ agentgym reward explain runs/alfworld --reward gra --picture gra.svg
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentgym.cli.score import add_scorer
+from agentgym.cli.score import add_scorer, add_step
 from agentgym.errors import ConfigError
 
 if TYPE_CHECKING:
-    from agentgym.rewards import Bound, Scored
+    from agentgym.rewards import Bound, Scored, Signal
     from agentgym.store import Store
     from agentgym.types import Trajectory
 
@@ -30,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", nargs="?", type=Path, help="a run folder, to explain")
     parser.add_argument("--reward", metavar="EXPRESSION", help="an expression, or a preset's name")
     parser.add_argument("--episode", metavar="KEY|N", default="1", help="by key or number")
-    parser.add_argument("--step", type=float, default=0.0, help="of training, for schedules")
+    add_step(parser)
     add_scorer(parser)
     parser.add_argument(
         "--picture",
@@ -57,25 +58,30 @@ def run(args: argparse.Namespace) -> int:
 def _list(as_json: bool) -> None:
     from agentgym.cli import render
     from agentgym.rewards import PRESETS, SIGNALS, parse
+    from agentgym.rewards.presets import SPA
 
     signals: list[dict[str, Any]] = [
         {
             "signal": name,
-            "needs": sorted(signal.facts | ({"scorer"} if signal.asks else set())),
-            "when": object.__new__(signal).stage.name.lower(),
+            "needs": _needs(signal),
+            "when": _undecided(signal).stage.name.lower(),
             "says": (signal.__doc__ or "").strip().partition("\n")[0],
         }
         for name, signal in sorted(SIGNALS.items())
     ]
+    paid = {name: parse(text).reduced() for name, text in sorted(PRESETS.items())}
     presets: list[dict[str, Any]] = [
         {
             "preset": name,
-            "reward": text,
-            "needs": sorted(parse(text).needs),
-            "when": parse(text).stage.name.lower(),
+            "reward": PRESETS[name],
+            "needs": sorted(reward.needs),
+            "when": reward.stage.name.lower(),
         }
-        for name, text in sorted(PRESETS.items())
+        for name, reward in paid.items()
     ]
+    presets.append(
+        {"preset": "spa", "reward": SPA, "needs": _needs(SIGNALS["spa"]), "when": "finished"}
+    )
     if as_json:
         render.print_json({"signals": signals, "presets": presets})
         return
@@ -85,6 +91,25 @@ def _list(as_json: bool) -> None:
         render.print_line()
         rows = [[p["preset"], ", ".join(p["needs"]), p["reward"]] for p in presets]
         render.print_table(["preset", "needs", "reward"], rows)
+
+
+def _undecided(signal: type[Signal]) -> Signal:
+    """A signal with its defaults, and `name=…` for what has none."""
+    made = object.__new__(signal)
+    for field in dataclasses.fields(signal):  # type: ignore[arg-type]  # every one is a dataclass
+        missing = field.default is dataclasses.MISSING
+        object.__setattr__(made, field.name, f"{field.name}=…" if missing else field.default)
+    return made
+
+
+def _needs(signal: type[Signal]) -> list[str]:
+    """The facts it reads, as far as they are known without its arguments."""
+    from agentgym.errors import RewardError
+
+    try:
+        return sorted(_undecided(signal).needs)
+    except RewardError:  # an estimator's file is to say
+        return ["estimator=…"]
 
 
 def _explain(args: argparse.Namespace) -> None:
@@ -99,6 +124,11 @@ def _explain(args: argparse.Namespace) -> None:
         check_picture(args.picture)
     store = open_run(args.run)
     trajectory = find_episode(store, args.episode)
+    if not trajectory.scored or not trajectory.turns:
+        raise ConfigError(
+            f"episode {trajectory.key} is not scored, so that nothing is paid for it: "
+            f"agentgym show {args.run} --episode '{trajectory.key}' shows it"
+        )
     reward = parse(args.reward)
     with open_scorer(args.scorer) as scorer:
         bound = bind(reward, store.manifest, scorer)
@@ -106,7 +136,7 @@ def _explain(args: argparse.Namespace) -> None:
     if args.picture is not None:
         save_picture(scored, args.picture)
     if args.json:
-        render.print_json({"reward": str(reward), **row(scored)})
+        render.print_json({"reward": str(reward), **row(scored, bound.scorer)})
         return
     _print(trajectory, scored)
     if args.picture is not None:

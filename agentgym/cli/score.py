@@ -1,8 +1,9 @@
 r"""Compute a reward on a recorded run, without playing anything again.
 
 The reward is an expression, or the name of a preset (`agentgym reward list` shows both). What it
-pays, turn by turn and part by part, goes to RUN/rewards/NAME.jsonl; the episodes stay as they are,
-and so do their outcomes. The same run and reward give the same numbers, bit for bit.
+pays, turn by turn and part by part, goes to RUN/rewards/NAME.jsonl, and what made it to NAME.json;
+the episodes stay as they are, and so do their outcomes. The same run and reward give the same
+numbers, bit for bit. Write --reward=-0.1*format, with =, where it begins with a minus.
 
 Examples:
 agentgym eval agentgym/ALFWorld-v0 --policy oracle --limit 10 --out runs/alfworld
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -48,10 +50,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--name", default="reward", help="of the file in RUN/rewards (default: reward)"
     )
     parser.add_argument(
-        "--step", type=float, default=0.0, help="of training, for schedules (default: 0)"
+        "--force", action="store_true", help="replace what another reward wrote under that name"
     )
+    add_step(parser)
     add_scorer(parser)
     parser.add_argument("--json", action="store_true", help="print a summary as JSON")
+
+
+def add_step(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that says how far training is."""
+    parser.add_argument(
+        "--step", type=_finite, default=0.0, help="of training, for schedules (default: 0)"
+    )
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r}: give a finite number")
+    return value
 
 
 def add_scorer(parser: argparse.ArgumentParser) -> None:
@@ -107,13 +124,22 @@ def run(args: argparse.Namespace) -> int:
     from agentgym.cli import render
     from agentgym.cli.progress import Progress
     from agentgym.rewards import bind, parse
-    from agentgym.rewards.rescore import rescore, row
+    from agentgym.rewards.rescore import record, recorded, rescore
 
     if not args.name or args.name != Path(args.name).name or args.name.startswith("."):
         raise ConfigError(f"--name {args.name!r}: give a plain file name, without its ending")
     store = open_run(args.run)
     reward = parse(args.reward)
-    progress = Progress("score", len(store.heads()))
+    before = recorded(store, args.name)
+    if before not in (None, str(reward)) and not args.force:
+        raise ConfigError(
+            f"{store.path}/rewards/{args.name}.jsonl holds another reward, {before!r}: give this "
+            "one another --name, or --force to replace it"
+        )
+    heads = store.heads()
+    if not any(head["scored"] for _, head in heads.values()):
+        raise ConfigError(f"{store.path} has no scored episode: there is nothing to reward")
+    progress = Progress("score", len(heads))
     summary = Summary()
     strangers = 0
     with open_scorer(args.scorer) as scorer, progress:
@@ -125,16 +151,13 @@ def run(args: argparse.Namespace) -> int:
             if scorer is not None and "scorer" in reward.needs:
                 strangers += played_with_others(trajectory, scorer.weight_version)
 
-        rows = (
-            row(each, scorer)
-            for each in summary.over(rescore(store, bound, step=args.step, ended=ended))
-        )
-        path = store.write_rewards(args.name, rows)
+        scored = summary.over(rescore(store, bound, step=args.step, ended=ended))
+        path = record(store, bound, scored, name=args.name, step=args.step)
     if strangers:
         logger.warning(
             "%d of %d episodes were played with other weights than %s, which scored them",
             strangers,
-            len(store.heads()),
+            len(heads),
             scorer and scorer.weight_version,
         )
     if args.json:

@@ -412,10 +412,8 @@ def test_a_manifest_of_no_folder_is_an_error(box):
 
 
 NAMES = st.sampled_from(["a", "b", "d/a", "d/b", "d/e/c", "é\udcff"])
-EDITS = st.lists(
-    st.tuples(st.sampled_from(["write", "append", "delete", "link", "touch"]), NAMES, st.binary(max_size=4)),
-    max_size=12,
-)  # fmt: skip
+DEEDS = st.sampled_from(["write", "append", "delete", "link", "touch"])
+EDITS = st.lists(st.tuples(DEEDS, NAMES, st.binary(max_size=4)), max_size=12)
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))

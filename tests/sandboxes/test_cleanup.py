@@ -207,7 +207,7 @@ def resources():
 MANY = pytest.param(500, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])
 
 
-@pytest.mark.parametrize("times", [20, MANY])
+@pytest.mark.parametrize("times", [10, MANY])
 def test_boxes_that_are_closed_leave_nothing(box_backend, times):
     def live():
         with open_sandbox("base", backend=box_backend) as box:

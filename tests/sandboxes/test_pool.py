@@ -276,12 +276,12 @@ def test_other_images_do_not_suffer_from_one_that_fails(monkeypatch):
 
 def test_a_mistake_of_the_callers_is_raised_as_it_is():
     boxes = Boxes()
-    boxes.mistake = ConfigError("backend is 'dokcer'")
+    boxes.mistake = ConfigError("backend is 'podman'")
     with Pool(open_=boxes) as pool:
-        with pytest.raises(ConfigError, match="dokcer"):
-            pool.pop("a", backend="dokcer")
+        with pytest.raises(ConfigError, match="podman"):
+            pool.pop("a", backend="podman")
         boxes.mistake = None
-        assert pool.pop("a", backend="dokcer").alive
+        assert pool.pop("a", backend="podman").alive
 
 
 def test_waiting_ends_in_time():
