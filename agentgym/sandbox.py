@@ -7,6 +7,7 @@ is in `agentgym.sandboxes`: `docker` (containers) and `local` (namespaces, witho
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -249,6 +250,31 @@ def open_sandbox(
     return find_backend(backend).open(
         image, limits=limits, workdir=workdir, env=dict(env or {}), **options
     )
+
+
+class Pool(Protocol):
+    """Boxes kept ready; `agentgym.sandboxes.pool.Pool` is one."""
+
+    def pop(self, image: str | Image, *, wait_s: float = 300.0, **how: Any) -> Sandbox:
+        """A box of one's own, that answers.
+
+        Args:
+            image: What it begins with.
+            wait_s: Longest to wait.
+            how: As `open_sandbox` takes it.
+
+        Raises:
+            ConfigError, RegistryError: As `open_sandbox` does.
+            SandboxError: None can be started, after several attempts.
+        """
+        ...
+
+
+@functools.cache
+def shared_pool(size: int = 0) -> Pool:
+    """This process's pool that keeps so many of each kind of box ready."""
+    pool: Pool = importlib.import_module("agentgym.sandboxes.pool").Pool(size)
+    return pool
 
 
 class Backend(Protocol):

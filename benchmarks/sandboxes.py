@@ -31,7 +31,7 @@ from agentgym.sandboxes import docker as containers
 from agentgym.sandboxes.engine import engine_host
 
 IMAGE = "base"
-COMMAND = "/bin/true"
+COMMAND = "true"
 ROUNDS = 3
 BOXES = 16
 LIMITS = Limits(memory_mb=512)

@@ -14,7 +14,7 @@ from agentgym.envs import swe_tools as tools
 from agentgym.envs.swe_grade import LADDER, LEVELS, Verdict, evidence, grade, policy_image
 from agentgym.envs.swe_guard import suspicions
 from agentgym.errors import ConfigError, InvalidAction, SandboxError, TaskError, did_you_mean
-from agentgym.sandbox import Backend, Change, Limits, Sandbox, find_backend, open_sandbox
+from agentgym.sandbox import Backend, Change, Limits, Sandbox, find_backend, shared_pool
 from agentgym.tasks.swe import SWETask, load
 from agentgym.tasks.swe_logs import PARSERS
 from agentgym.types import Outcome, Reply, Task
@@ -48,6 +48,7 @@ class SWE(Env):
         command_timeout_s: Longest a command may take, if it does not ask for less.
         episode_timeout_s: Longest all commands of an episode may take together.
         output_chars: Longest observation.
+        warm: Boxes of each task kept ready ahead, for groups of episodes.
         memory_mb: See `Limits`, as `cpus`, `pids` and `disk_mb`.
         cpus: Processors.
         pids: Processes.
@@ -84,6 +85,7 @@ class SWE(Env):
         command_timeout_s: float = 60.0,
         episode_timeout_s: float = 3600.0,
         output_chars: int = 10_000,
+        warm: int = 0,
         memory_mb: int = 2048,
         cpus: float = 1.0,
         pids: int = 256,
@@ -103,6 +105,7 @@ class SWE(Env):
             ("command_timeout_s", command_timeout_s, 0.1),
             ("episode_timeout_s", episode_timeout_s, 1),
             ("output_chars", output_chars, 200),
+            ("warm", warm, 0),
         ):
             if not isinstance(number, int | float) or not number >= least:
                 raise ConfigError(f"{name} is {number!r}: give a number of at least {least}")
@@ -116,6 +119,7 @@ class SWE(Env):
         self.command_timeout_s = command_timeout_s
         self.episode_timeout_s = episode_timeout_s
         self.output_chars = int(output_chars)
+        self.warm = warm
         self._backend_name = backend
         self._backend: Backend | None = None
         self._box: Sandbox | None = None
@@ -183,7 +187,7 @@ class SWE(Env):
 
     def _open(self, image: str, limits: Limits) -> Sandbox:
         assert self._backend is not None
-        return open_sandbox(
+        return shared_pool(self.warm).pop(
             image,
             backend=self._backend.name,
             limits=limits,
