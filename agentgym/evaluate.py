@@ -246,9 +246,9 @@ class Run:
     def close(self) -> None:
         """Force everything to disk, compute the plan's reward, and release the folder."""
         if self._reward is not None:
-            from agentgym.rewards.rescore import rescore, row
+            from agentgym.rewards.rescore import record, rescore
 
-            self.store.write_rewards("reward", map(row, rescore(self.store, self._reward)))
+            record(self.store, self._reward, rescore(self.store, self._reward))
         self.store.close()
 
 

@@ -103,19 +103,26 @@ class _Attached(Channel):
 
 # -------------------------------------------------------------------------------- the engine
 
-_clients = threading.local()
+_connecting = threading.Lock()
+_clients: dict[tuple[int, str], Any] = {}
 
 
 def client() -> Any:
-    """This thread's connection to the engine.
+    """This process's connections to the engine, for all threads.
 
     Raises:
         SandboxError: None answers, or one that is too old; says what to do.
     """
     host = engine_host()
-    found = getattr(_clients, "found", None)
-    if found is not None and found[0] == (os.getpid(), host):
-        return found[1]
+    with _connecting:
+        key = (os.getpid(), host)
+        if key not in _clients:
+            _clients.clear()  # of a parent, or of an engine that is used no more
+            _clients[key] = _connect(host)
+        return _clients[key]
+
+
+def _connect(host: str) -> Any:
     try:
         made = docker.APIClient(base_url=host, version="auto", timeout=120)
         version = tuple(map(int, str(made.api_version).split(".")))
@@ -128,7 +135,6 @@ def client() -> Any:
     if version < OLDEST_API:
         wanted = ".".join(map(str, OLDEST_API))
         raise SandboxError(f"the Docker engine at {host} speaks API {version}: {wanted} is needed")
-    _clients.found = ((os.getpid(), host), made)
     return made
 
 

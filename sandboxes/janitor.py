@@ -8,6 +8,7 @@ owner on the machine removes what both left.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import hashlib
@@ -28,6 +29,8 @@ OWNER = re.compile(r"agentgym-([0-9a-f]{6})([0-9a-f]{6})-(\d+)-(\d+)-(\d+)(?!\d)
 LABEL = "agentgym.owner"
 """Label of containers and images that go with their owner."""
 
+_GOODBYE = "goodbye"
+"""What an owner says that ends by itself: it has nothing under way."""
 _starting = threading.Lock()
 _janitor: tuple[int, int, int] | None = None  # its owner, itself, the pipe to it
 _engines: set[str] = set()
@@ -99,6 +102,7 @@ def watch(engine: str = "") -> None:
         told = set(_engines)
         if not _at_work():
             _janitor = _start()
+            atexit.register(_dismiss, _janitor)
             told.clear()
             sweep()
         _engines.update({engine} - {""})
@@ -126,6 +130,19 @@ def _start() -> tuple[int, int, int]:
     finally:
         os.close(reading)
     return os.getpid(), pid, writing
+
+
+def _dismiss(janitor: tuple[int, int, int]) -> None:
+    """At the end of this process, wait for what it leaves to be removed; not for long."""
+    process, pid, pipe = janitor
+    if process != os.getpid():  # a parent's
+        return
+    with contextlib.suppress(OSError):
+        os.write(pipe, f"{_GOODBYE}\n".encode())
+    deadline = time.monotonic() + 3.0
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(pid, os.WNOHANG)[0] == 0 and time.monotonic() < deadline:
+            time.sleep(0.005)
 
 
 def sweep() -> None:
@@ -210,15 +227,20 @@ def main() -> None:
     name, kept = sys.argv[1], Path(sys.argv[2])
     os.chdir("/")
     clients: list[Any] = []
+    pauses_s: tuple[float, ...] = (0.0, 0.2, 0.5, 1.0, 2.0, 4.0)  # requests may be under way
     poller = select.poll()
     poller.register(0, select.POLLIN)
     with contextlib.suppress(OSError):  # it has ended
         # a process that the owner forked may hold its pipe, too
         poller.register(os.pidfd_open(int(name.split("-")[3])), select.POLLIN)
         while [fd for fd, _ in poller.poll()] == [0] and (told := os.read(0, 65536)):
-            clients += map(_connect, told.decode().split())
+            words = told.decode().split()
+            clients += map(_connect, [word for word in words if word != _GOODBYE])
+            if _GOODBYE in words:
+                pauses_s = (0.0,)
+                break
     clean(name, kept)
-    for pause_s in (0.0, 0.2, 0.5, 1.0, 2.0, 4.0):  # a request was under way when the owner ended
+    for pause_s in pauses_s:
         time.sleep(pause_s if clients else 0.0)
         for client in clients:
             with contextlib.suppress(Exception):

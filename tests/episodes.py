@@ -38,7 +38,7 @@ def told(name, values, **kwargs):
 def paid(reward, *episodes):
     """What a reward says of each turn, laid end to end; None where it has no value."""
     reward = parse(reward) if isinstance(reward, str) else reward
-    found = reward.on(Batch(episodes))
+    found = reward.plain().on(Batch(episodes))
     assert found.values.shape == found.available.shape
     assert found.values.dtype == np.float64
     assert np.isfinite(found.values).all()

@@ -9,7 +9,6 @@ scored = bind(reward, env).score(trajectories)
 from agentgym.rewards import action_match as action_match
 from agentgym.rewards import attribution as attribution
 from agentgym.rewards import cursor as cursor
-from agentgym.rewards import executed as executed
 from agentgym.rewards import facts as facts
 from agentgym.rewards import grounding as grounding
 from agentgym.rewards import information as information
@@ -21,7 +20,7 @@ from agentgym.rewards import shaping as shaping
 from agentgym.rewards import unit_tests as unit_tests
 from agentgym.rewards.batch import Batch, PerTurn
 from agentgym.rewards.bound import Bound, Scored, bind
-from agentgym.rewards.expression import Number, OutcomeScore, Reward, Signal, Stage
+from agentgym.rewards.expression import Form, Number, OutcomeScore, Reward, Signal, Stage
 from agentgym.rewards.text import PRESETS, SIGNALS, parse, register
 
 outcome = OutcomeScore()
@@ -32,6 +31,7 @@ __all__ = [
     "SIGNALS",
     "Batch",
     "Bound",
+    "Form",
     "Number",
     "OutcomeScore",
     "PerTurn",

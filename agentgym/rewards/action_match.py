@@ -27,16 +27,10 @@ from itertools import combinations
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from agentgym.errors import RewardError
+from agentgym.rewards.arguments import check_choice, check_number, is_finite
+from agentgym.rewards.batch import place
 from agentgym.rewards.expression import Signal
-from agentgym.rewards.reading import (
-    MISREAD,
-    MISSING,
-    check_choice,
-    check_number,
-    find,
-    is_finite,
-    place,
-)
+from agentgym.rewards.reading import MISREAD, MISSING, find
 from agentgym.rewards.text import register
 from agentgym.types import Trajectory
 
@@ -105,6 +99,7 @@ class ActionMatch(Signal):
     """
 
     name: ClassVar[str] = "action_match"
+    local: ClassVar[bool] = True
     facts: ClassVar[frozenset[str]] = frozenset({"expected", "performed"})
     variant: Literal["ui-r1", "gui-r1", "btl-ui", "mobile-r1"] = "ui-r1"
     type_weight: float | None = None

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from agentgym.errors import RewardError
-from agentgym.rewards.batch import Bools, Floats, Ints
+from agentgym.rewards.arguments import check_choice, check_number
+from agentgym.rewards.batch import Bools, Floats, Ints, returns
 from agentgym.rewards.groups import check_std, leave_one_out, standardise
 from agentgym.types import Trajectory
 
@@ -95,13 +96,7 @@ def returns_to_go(rewards: Sequence[npt.ArrayLike], gamma: float = 1.0) -> list[
         RewardError: A reward is not finite, or gamma not in [0, 1].
     """
     _check_unit("returns_to_go", gamma=gamma)
-    found = []
-    for each in _turns(rewards, "returns_to_go"):
-        running = 0.0
-        for turn in range(each.size - 1, -1, -1):
-            running = each[turn] = each[turn] + gamma * running
-        found.append(each)
-    return found
+    return [returns(each, gamma) for each in _turns(rewards, "returns_to_go")]
 
 
 class GiGPO(NamedTuple):
@@ -150,8 +145,7 @@ def gigpo(
         RewardError: Lengths differ, a reward is not finite, or a parameter is out of range.
     """
     check_std("gigpo", ddof, eps)
-    if norm not in ("mean_norm", "mean_std_norm"):
-        raise RewardError(f"gigpo: norm is 'mean_norm' or 'mean_std_norm', not {norm!r}")
+    check_choice("gigpo", "norm", norm, ("mean_norm", "mean_std_norm"))
     divide = norm == "mean_std_norm"
     steps = returns_to_go(rewards, gamma)
     episode = np.array([each.sum() for each in _turns(rewards, "gigpo")], dtype=np.float64)
@@ -346,5 +340,4 @@ def _members(groups: Sequence[Hashable] | None, count: int, name: str) -> list[I
 
 def _check_unit(name: str, **parameters: float) -> None:
     for parameter, value in parameters.items():
-        if not 0.0 <= value <= 1.0:
-            raise RewardError(f"{name}: {parameter} is {value!r}: give a number in [0, 1]")
+        check_number(name, parameter, value, 0, 1)

@@ -21,8 +21,9 @@ import numpy as np
 import orjson
 
 from agentgym.errors import RewardError
-from agentgym.rewards.batch import Floats
-from agentgym.rewards.expression import Signal, Stage
+from agentgym.rewards.arguments import check_choice, check_kind
+from agentgym.rewards.batch import Floats, outcome_of
+from agentgym.rewards.expression import Form, Signal, Stage
 from agentgym.rewards.text import register
 from agentgym.rewards.turn_features import check_features, hashed_turns
 from agentgym.types import Trajectory
@@ -307,18 +308,14 @@ class Spa(Signal):
     """
 
     name: ClassVar[str] = "spa"
-    additive: ClassVar[bool] = True
+    pays: ClassVar[Form] = Form.FULL
     estimator: str
     sha256: str = ""
     calibrate: Calibration | None = None
 
     def __post_init__(self) -> None:
-        if self.calibrate not in (None, "shift", "scale"):
-            raise RewardError(
-                f"spa: calibrate is {self.calibrate!r}: give None, 'shift' or 'scale'"
-            )
-        if not isinstance(self.estimator, str):
-            raise RewardError(f"spa: estimator is {self.estimator!r}: give the path of a file")
+        check_choice(self.name, "calibrate", self.calibrate, (None, "shift", "scale"))
+        check_kind(self.name, self.estimator, str, "the path of an estimator's file")
         if not self.sha256:
             found = hashlib.sha256(_read(self.estimator)).hexdigest()
             object.__setattr__(self, "sha256", found)
@@ -355,12 +352,7 @@ class Spa(Signal):
         credit = self.model.predict(trajectory)
         if self.calibrate is None:
             return [float(each) for each in credit]
-        outcome = trajectory.outcome
-        if outcome is None or not outcome.available:
-            raise RewardError(
-                f"{self.name}: episode {trajectory.key} has no outcome to calibrate to: leave out "
-                "what is not `scored`, or say calibrate=None"
-            )
+        outcome = outcome_of(trajectory, f"{self.name}, calibrated")
         return [float(each) for each in calibrated(credit, outcome.score, self.calibrate)]
 
 

@@ -19,10 +19,10 @@ import numpy as np
 from agentgym.errors import ConfigError, RewardError
 from agentgym.policy.causal_lm import CausalLM, opened
 from agentgym.prompt import spoken
+from agentgym.rewards.arguments import check_number
 from agentgym.rewards.attribution import HEAD, Estimator, check_finite, fitting, ridge_weights
-from agentgym.rewards.batch import Floats
+from agentgym.rewards.batch import Floats, place
 from agentgym.rewards.information import text_of
-from agentgym.rewards.reading import check_number, place
 from agentgym.types import TokenIds, Trajectory, Turn
 
 _FEATURES = ("hidden",)

@@ -36,7 +36,7 @@ class PerTurn(NamedTuple):
         return np.where(self.available, self.values, 0.0)
 
 
-def per_turn(values: Iterable[float | None], name: str) -> PerTurn:
+def per_turn(values: Iterable[float | None], name: object) -> PerTurn:
     """One value a turn; None is "none".
 
     Raises:
@@ -44,11 +44,41 @@ def per_turn(values: Iterable[float | None], name: str) -> PerTurn:
     """
     listed = list(values)
     available = np.array([value is not None for value in listed], dtype=np.bool_)
-    array = np.array([0.0 if value is None else value for value in listed], dtype=np.float64)
+    try:
+        array = np.array([0.0 if value is None else value for value in listed], dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise RewardError(f"{name} gave what is no number: {error}") from None
     if not np.isfinite(array).all():
         turn = int(np.flatnonzero(~np.isfinite(array))[0])
         raise RewardError(f"{name} is {array[turn]} at turn {turn + 1}: it must be a finite number")
     return PerTurn(array, available)
+
+
+def place(trajectory: Trajectory, turn: int) -> str:
+    """How errors call a turn, counted from 0 here and from 1 there; -1 is the start."""
+    return f"{f'turn {turn + 1}' if turn >= 0 else 'the start'} of episode {trajectory.key}"
+
+
+def outcome_of(trajectory: Trajectory, asker: object = "outcome") -> Outcome:
+    """What was verified; errors name who asks.
+
+    Raises:
+        RewardError: Nothing was.
+    """
+    outcome = trajectory.outcome
+    if outcome is None or not outcome.available:
+        raise RewardError(
+            f"{asker}: episode {trajectory.key} has no outcome: leave out what is not `scored`"
+        )
+    return outcome
+
+
+def returns(rewards: Floats, gamma: float) -> Floats:
+    """The discounted return from each turn of a trajectory on; float64[T] of float64[T]."""
+    found = rewards.copy()
+    for turn in range(found.size - 2, -1, -1):
+        found[turn] += gamma * found[turn + 1]
+    return found
 
 
 class Batch:
@@ -92,28 +122,28 @@ class Batch:
         Raises:
             RewardError: One has none.
         """
-        scores = []
-        for trajectory in self.trajectories:
-            outcome = trajectory.outcome
-            if outcome is None or not outcome.available:
-                raise RewardError(
-                    f"episode {trajectory.key} has no outcome: leave out what is not `scored`"
-                )
-            scores.append(outcome.score)
-        return np.array(scores, dtype=np.float64)
+        return np.array([outcome_of(each).score for each in self.trajectories], dtype=np.float64)
 
     def groups(self) -> list[Ints]:
-        """The trajectories of each group, in order of appearance."""
+        """The trajectories of each group, by key; groups in order of appearance.
+
+        So what is computed of a group is the same to the bit, in whatever order its episodes ended.
+        """
         found: dict[Any, list[int]] = {}
         for i, trajectory in enumerate(self.trajectories):
             found.setdefault(trajectory.key.group, []).append(i)
-        return [np.array(members, dtype=np.int64) for members in found.values()]
+        return [
+            np.array(sorted(members, key=lambda i: self.trajectories[i].key), dtype=np.int64)
+            for members in found.values()
+        ]
 
     def rows(self, trajectory: int) -> slice:
         """The rows of a trajectory's turns."""
         return slice(int(self.offsets[trajectory]), int(self.offsets[trajectory + 1]))
 
-    def each(self, function: Callable[[Trajectory], Iterable[float | None]], name: str) -> PerTurn:
+    def each(
+        self, function: Callable[[Trajectory], Iterable[float | None]], name: object
+    ) -> PerTurn:
         """What `function` gives for the turns of each trajectory.
 
         Raises:
@@ -136,11 +166,30 @@ class Batch:
             raise
 
     def at_last(self, values: Floats) -> PerTurn:
-        """One value a trajectory (float64[n]), at its last turn; none before."""
+        """One value a trajectory (float64[n]), at its last turn; none before, or while it runs."""
         paid, available = np.zeros(self.count), np.zeros(self.count, dtype=np.bool_)
-        paid[self.last] = values
-        available[self.last] = True
+        ended = np.array([t.outcome is not RUNNING for t in self.trajectories], dtype=np.bool_)
+        paid[self.last] = np.where(ended, values, 0.0)
+        available[self.last] = ended
         return PerTurn(paid, available)
+
+    def check_finite(self, values: Floats, name: object) -> None:
+        """Refuse what overflowed.
+
+        Raises:
+            RewardError: A value (of float64[N]) is NaN or infinite; names part, episode and turn.
+        """
+        if np.isfinite(values).all():
+            return
+        row = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise RewardError(
+            f"{name} is {values[row]} at {self.place(row)}: its numbers are too large, clip before"
+        )
+
+    def place(self, row: int) -> str:
+        """How errors call a row."""
+        owner = int(self.owner[row])
+        return place(self.trajectories[owner], row - int(self.offsets[owner]))
 
     def totals(self, values: PerTurn) -> Floats:
         """float64[n]: the sum over each trajectory's turns."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from agentgym.errors import RewardError
+from agentgym.rewards.arguments import check_number
 from agentgym.rewards.batch import Batch, Bools, Floats
 from agentgym.rewards.expression import Reward, Signal, Stage, Sum
 from agentgym.types import EpisodeKey, Trajectory
@@ -42,19 +43,20 @@ class Bound:
     """A reward and what it needs.
 
     Args:
-        reward: The expression; what is immediate in it, and not reduced, is reduced to its mean.
+        reward: The expression; of a value a turn the mean is paid.
         scorer: For signals that ask a model.
     """
 
     def __init__(self, reward: Reward, scorer: Scorer | None = None) -> None:
         self.reward = reward
         self.scorer = scorer
-        self._parts = terms(reward)
+        self.parts = terms(reward)
+        """What is computed: the terms of what is paid, by their text."""
 
     @property
     def stage(self) -> Stage:
         """When its values can be known."""
-        return max(part.stage for part in self._parts.values())
+        return max(part.stage for part in self.parts.values())
 
     def score(self, trajectories: Sequence[Trajectory], step: float = 0.0) -> list[Scored]:
         """What it pays for each; those of one group must come together.
@@ -68,8 +70,14 @@ class Bound:
         """
         if not trajectories:
             return []
+        check_number("score", "step", step)
         batch = Batch(trajectories, self.scorer, step)
-        computed = {name: part.on(batch) for name, part in self._parts.items()}
+        with np.errstate(all="ignore"):  # what overflows is found below
+            computed = {name: part.on(batch) for name, part in self.parts.items()}
+            for name, each in computed.items():
+                batch.check_finite(each.filled, name)
+            paid = np.sum([each.filled for each in computed.values()], axis=0)
+        batch.check_finite(paid, self.reward)
         found = []
         for i, trajectory in enumerate(trajectories):
             rows = batch.rows(i)
@@ -78,7 +86,7 @@ class Bound:
             found.append(
                 Scored(
                     trajectory.key,
-                    np.sum(list(parts.values()), axis=0),
+                    paid[rows],
                     parts,
                     {name: each.available[rows] for name, each in computed.items()},
                     outcome.score if outcome is not None and outcome.available else None,
@@ -118,21 +126,20 @@ def bind(reward: Reward, provides: Any, scorer: Scorer | None = None) -> Bound:
 def _provided(source: Any) -> frozenset[str]:
     if isinstance(source, Mapping):
         return frozenset(source.get("provides", ()))
-    found: Iterable[str] = getattr(source, "provides", source)
+    found: Any = getattr(source, "provides", source)
+    if isinstance(found, str) or not isinstance(found, Iterable):
+        raise RewardError(
+            f"{source!r:.60} does not say which facts it provides: give an environment of this "
+            "library, a run's manifest, or the facts' names"
+        )
     return frozenset(found)
 
 
 def terms(reward: Reward) -> dict[str, Reward]:
-    """The terms of a sum, by their text; what is immediate is reduced."""
-    waiting, terms = [reward], []
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, Sum):
-            waiting += [part.right, part.left]
-        else:
-            terms.append(part.reduced())
+    """The terms of what is paid, by their text."""
+    paid = reward.reduced()
     named: dict[str, Reward] = {}
-    for term in terms:
+    for term in paid.terms if isinstance(paid, Sum) else (paid,):
         name = str(term)
         named[name] = named[name] + term if name in named else term
     return named

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterable, AsyncIterator
 from typing import Any
 
 from agentgym.errors import RewardError
+from agentgym.rewards.arguments import check_number
 from agentgym.rewards.bound import Bound, Scored
 from agentgym.rewards.expression import Stage
 from agentgym.types import Trajectory
+
+logger = logging.getLogger(__name__)
 
 
 async def rewarded(
@@ -32,8 +36,12 @@ async def rewarded(
     Raises:
         RewardError: The reward cannot be computed.
     """
-    if group < 1:
-        raise RewardError(f"group is {group!r}: give the number of samples of each task")
+    check_number("rewarded", "group", group, 1, whole=True)
+    if bound.stage is Stage.GROUP and group < 2:
+        raise RewardError(
+            f"{bound.reward} sets each episode against its group, but group is {group!r}: give "
+            "the number of samples of each task, as told to episode_keys, at least 2"
+        )
     together = group if bound.stage is Stage.GROUP else 1
     waiting: dict[Any, list[Trajectory]] = {}
     async for trajectory in episodes:
@@ -42,6 +50,12 @@ async def rewarded(
         if len(gathered) == together:
             for pair in _scored(waiting.pop(trajectory.key.group), bound, step):
                 yield pair
+    if waiting and together > 1:
+        logger.warning(
+            "%d groups have fewer than %d samples, and are set against what there is",
+            len(waiting),
+            together,
+        )
     for gathered in waiting.values():  # groups that were not played to their last sample
         for pair in _scored(gathered, bound, step):
             yield pair

@@ -17,17 +17,10 @@ from typing import ClassVar
 import numpy as np
 
 from agentgym.errors import RewardError
-from agentgym.rewards.batch import Batch, Bools, Floats, PerTurn
-from agentgym.rewards.expression import Signal
-from agentgym.rewards.reading import (
-    BatchSignal,
-    check_number,
-    image_sizes,
-    is_finite,
-    place,
-    targets,
-    tuples,
-)
+from agentgym.rewards.arguments import check_number, is_finite
+from agentgym.rewards.batch import Batch, Bools, Floats, PerTurn, place
+from agentgym.rewards.expression import Form, Signal
+from agentgym.rewards.reading import BatchSignal, image_sizes, targets, tuples
 from agentgym.rewards.text import register
 from agentgym.types import Stop, Trajectory
 
@@ -67,6 +60,7 @@ class CursorPlace(BatchSignal):
     """
 
     name: ClassVar[str] = "cursor_place"
+    local: ClassVar[bool] = True
     facts: ClassVar[frozenset[str]] = _FACTS
     centre: float = 0.1
 
@@ -116,7 +110,7 @@ class GuiCursor(Signal):
     name: ClassVar[str] = "gui_cursor"
     facts: ClassVar[frozenset[str]] = _FACTS
     causal: ClassVar[bool] = False
-    additive: ClassVar[bool] = True
+    pays: ClassVar[Form] = Form.ONCE
     centre: float = 0.1
     false_stop: float = -0.5
     nearer: float = 0.1

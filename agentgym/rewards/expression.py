@@ -6,23 +6,27 @@ A `Reward` is plain data with one serial form, its text (`str(reward)`, read bac
 - when it can be known (`stage`): as soon as the turn has ended, when the trajectory has, or when
   its whole group has;
 - what it needs (`needs`): facts and outcome parts that the environment must provide, or a scorer;
-- whether its sum over turns means something (`total`). What is immediate (a value a turn: "was it
-  valid?") does not: summed up, it pays for taking longer. Such parts are therefore reduced to their
-  mean, unless `.sum()` or `.over(n)` says otherwise.
+- what its values are to a trajectory (`form`): a value a turn, or a total.
+
+What is done to values a turn is done turn by turn; what is done to a total is done to the total,
+and paid at the last turn. Where a total is asked for, or anything is paid, values a turn become
+their mean: summed up, they would pay for taking longer. `Reward.reduced` is the one place that
+does so.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from agentgym.errors import RewardError
-from agentgym.rewards.batch import RUNNING, Batch, PerTurn
+from agentgym.rewards.arguments import call, check_number, literal
+from agentgym.rewards.batch import Batch, PerTurn
 from agentgym.types import Trajectory
 
 if TYPE_CHECKING:
@@ -43,8 +47,30 @@ class Stage(IntEnum):
     """When all trajectories of the group have."""
 
 
+class Form(IntEnum):
+    """What the values of turns are to their trajectory."""
+
+    NUMBER = 0
+    """The same number at every turn: as a total, that number."""
+    TURNS = 1
+    """A value a turn ("was it valid?"): as a total, their mean."""
+    FULL = 2
+    """A value a turn, each to be paid in full: what telescopes, returns, advantages."""
+    SPREAD = 3
+    """A total, spread over the turns: what each is paid of it."""
+    ONCE = 4
+    """A total, at the last turn."""
+
+    @property
+    def is_total(self) -> bool:
+        """Whether it is one of the last two."""
+        return self >= Form.SPREAD
+
+
 class Reward:
     """One value a turn; immutable."""
+
+    __array_ufunc__ = None  # NumPy's numbers leave arithmetic and comparisons to it
 
     @property
     def stage(self) -> Stage:
@@ -57,14 +83,9 @@ class Reward:
         return frozenset().union(*(part.needs for part in self.children))
 
     @property
-    def total(self) -> bool:
-        """Whether its sum over the turns of a trajectory is what it is meant to pay in all."""
-        return all(part.total for part in self.children if not part.constant)
-
-    @property
-    def constant(self) -> bool:
-        """Whether it is the same number in every turn there is."""
-        return False
+    @abstractmethod
+    def form(self) -> Form:
+        """What its values are to a trajectory."""
 
     @property
     def children(self) -> tuple[Reward, ...]:
@@ -76,7 +97,7 @@ class Reward:
         """Its values on a batch; `on` asks this once a batch."""
 
     def on(self, batch: Batch) -> PerTurn:
-        """Its values on a batch.
+        """Its values on a batch, as the expression stands: `plain` or `reduced` it should be.
 
         Raises:
             RewardError: They cannot be computed; says why, and of which episode and turn.
@@ -86,9 +107,36 @@ class Reward:
             found = batch.known[self] = self.compute(batch)
         return found
 
-    def reduced(self) -> Reward:
-        """Itself where its sum means something, else its mean."""
-        return self if self.total else operations.Mean(self)
+    # ----------------------------------------------------------------------------------- totals
+
+    def plain(self) -> Reward:
+        """The same, with totals wherever it asks for one: what is computed."""
+        return self
+
+    def reduced(self, how: operations.Reducer | None = None) -> Reward:
+        """The same as what is paid, whose sum over turns is the total.
+
+        Of a sum each term is, of a multiple what it is a multiple of.
+
+        Args:
+            how: What makes totals of values a turn; if not given, their mean does.
+        """
+        multiple = self.multiple(lambda part: part.reduced(how))
+        if multiple is not None:
+            return multiple
+        part = self.plain()
+        if self.form is Form.NUMBER:
+            part = operations.AtEnd(part)
+        if how is not None:
+            return how.of(part)
+        return operations.Mean(part) if self.form is Form.TURNS else part
+
+    def once(self) -> Reward:
+        """The same as a total at the last turn."""
+        return self.plain() if self.form is Form.ONCE else operations.AtEnd(self.reduced())
+
+    def multiple(self, change: Callable[[Reward], Reward]) -> Reward | None:
+        """The same with `change` applied to what it is a multiple of; None if it is none."""
 
     def bind(self, provides: Any, scorer: Scorer | None = None) -> Bound:
         """Check that it can be computed from what an environment or a run's manifest provides.
@@ -106,19 +154,19 @@ class Reward:
         for part in self.children:
             yield from part.walk()
 
-    # ---------------------------------------------------------------- composing
+    # -------------------------------------------------------------------------------- composing
 
     def __add__(self, other: Reward | float) -> Reward:
-        return Sum(self, as_reward(other))
+        return add(self, as_reward(other))
 
     def __radd__(self, other: float) -> Reward:
-        return Sum(as_reward(other), self)
+        return add(as_reward(other), self)
 
     def __sub__(self, other: Reward | float) -> Reward:
-        return Sum(self, Product(Number(-1.0), as_reward(other)))
+        return add(self, -as_reward(other))
 
     def __rsub__(self, other: float) -> Reward:
-        return Sum(as_reward(other), Product(Number(-1.0), self))
+        return add(as_reward(other), -self)
 
     def __neg__(self) -> Reward:
         return Product(Number(-1.0), self)
@@ -130,16 +178,16 @@ class Reward:
         return Product(as_reward(other), self)
 
     def __ge__(self, threshold: float) -> operations.Condition:
-        return operations.Condition(self, ">=", _finite(threshold, "a threshold"))
+        return operations.Condition(self, ">=", threshold)
 
     def __gt__(self, threshold: float) -> operations.Condition:
-        return operations.Condition(self, ">", _finite(threshold, "a threshold"))
+        return operations.Condition(self, ">", threshold)
 
     def __le__(self, threshold: float) -> operations.Condition:
-        return operations.Condition(self, "<=", _finite(threshold, "a threshold"))
+        return operations.Condition(self, "<=", threshold)
 
     def __lt__(self, threshold: float) -> operations.Condition:
-        return operations.Condition(self, "<", _finite(threshold, "a threshold"))
+        return operations.Condition(self, "<", threshold)
 
     def mean(self) -> Reward:
         """Pay x_t / (number of turns that have a value): the total is the mean."""
@@ -208,13 +256,7 @@ def as_reward(value: Reward | float) -> Reward:
     Raises:
         RewardError: It is not finite, or no number at all.
     """
-    return value if isinstance(value, Reward) else Number(_finite(value, "a factor or term"))
-
-
-def _finite(value: Any, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
-        raise RewardError(f"{what} is {value!r}: give a finite number")
-    return float(value)
+    return value if isinstance(value, Reward) else Number(value)
 
 
 # --------------------------------------------------------------------------------------- leaves
@@ -226,38 +268,41 @@ class Number(Reward):
 
     value: float
 
-    @property
-    def constant(self) -> bool:
-        """By definition."""
-        return True
+    def __post_init__(self) -> None:
+        check_number("a factor or term", "it", self.value)
+        object.__setattr__(self, "value", float(self.value))
 
     @property
-    def total(self) -> bool:
-        """A number a turn pays for length."""
-        return False
+    def form(self) -> Form:
+        """By definition."""
+        return Form.NUMBER
 
     def compute(self, batch: Batch) -> PerTurn:
         """The number."""
         return PerTurn(np.full(batch.count, self.value), np.ones(batch.count, dtype=np.bool_))
 
+    def __neg__(self) -> Number:
+        return Number(-self.value)
+
     def __str__(self) -> str:
-        return repr(self.value)
+        return literal(self.value)
 
 
 @dataclass(frozen=True)
 class OutcomeScore(Reward):
-    """What the environment verified, paid at the last turn; as a condition, of the trajectory."""
+    """What the environment verified: one value a trajectory, at its last turn.
+
+    Causal, for it is what `step` pays in the turn that ends the episode.
+    """
 
     @property
-    def stage(self) -> Stage:
-        """It is what `step` pays, in the turn that ends the episode."""
-        return Stage.CAUSAL
+    def form(self) -> Form:
+        """One value a trajectory."""
+        return Form.ONCE
 
     def compute(self, batch: Batch) -> PerTurn:
-        """The score at the last turn, none before: one value a trajectory."""
-        found = batch.at_last(batch.outcomes)
-        found.available[batch.last] = [t.outcome is not RUNNING for t in batch.trajectories]
-        return found
+        """The score at the last turn, none before."""
+        return batch.at_last(batch.outcomes)
 
     def __str__(self) -> str:
         return "outcome"
@@ -277,8 +322,12 @@ class Signal(Reward):
     asks: ClassVar[bool] = False
     """Whether it needs a scorer."""
     causal: ClassVar[bool] = True
-    additive: ClassVar[bool] = False
-    """Whether its sum over turns means something: it telescopes, or redistributes the outcome."""
+    local: ClassVar[bool] = False
+    """Whether a turn's value is of that turn (and the start) alone: then `ShapedReward` computes
+    only the turn that was taken."""
+    pays: ClassVar[Form] = Form.TURNS
+    """`FULL` if its sum over turns means something (it telescopes, or redistributes the outcome),
+    `ONCE` if it has one value, at the last turn."""
 
     @property
     def stage(self) -> Stage:
@@ -291,9 +340,9 @@ class Signal(Reward):
         return self.facts | {"scorer"} if self.asks else self.facts
 
     @property
-    def total(self) -> bool:
-        """As `additive` says."""
-        return self.additive
+    def form(self) -> Form:
+        """As `pays` says."""
+        return self.pays
 
     @abstractmethod
     def values(self, trajectory: Trajectory) -> Sequence[float | None]:
@@ -301,58 +350,81 @@ class Signal(Reward):
 
     def compute(self, batch: Batch) -> PerTurn:
         """The values of each trajectory, one after another."""
-        return batch.each(self.values, str(self))
+        return batch.each(self.values, self)
 
     def __str__(self) -> str:
-        given = [
-            f"{field.name}={getattr(self, field.name)!r}"
-            for field in fields(self)  # type: ignore[arg-type]  # every one is a dataclass
-            if getattr(self, field.name) != field.default
-        ]
-        return f"{self.name}({', '.join(given)})" if given else self.name
+        return call(self).removesuffix("()")
 
 
-# ---------------------------------------------------------------------------------- combinations
+# --------------------------------------------------------------------------------- combinations
 
 
 @dataclass(frozen=True)
 class Sum(Reward):
-    """Two rewards together; a turn where only one has a value is paid that one.
+    """Rewards together; a turn where only some have a value is paid those.
 
-    A number is no such one: it is paid where the other has a value.
+    A number is added where another has a value; to totals of several forms, once a trajectory.
     """
 
-    left: Reward
-    right: Reward
+    terms: tuple[Reward, ...]
+    """None is a sum itself."""
 
     @property
     def children(self) -> tuple[Reward, ...]:
-        """Both, what is immediate beside what is not reduced to its mean."""
-        left, right = self.left, self.right
-        if left.total == right.total or left.constant or right.constant:
-            return (left, right)
-        return (left.reduced(), right.reduced())
+        """The terms."""
+        return self.terms
+
+    @property
+    def form(self) -> Form:
+        """That of all its terms; of turns if they differ, a total if one is."""
+        forms = {term.form for term in self.terms}
+        if forms - {Form.NUMBER} == {Form.ONCE} or len(forms) == 1:
+            return max(forms)
+        return Form.SPREAD if max(forms).is_total else Form.TURNS
+
+    def plain(self) -> Reward:
+        """Each term; as what it is paid if all are a total of several forms."""
+        spread = self.form is Form.SPREAD
+        return Sum(tuple(term.reduced() if spread else term.plain() for term in self.terms))
+
+    def reduced(self, how: operations.Reducer | None = None) -> Reward:
+        """Each term by itself."""
+        return Sum(tuple(term.reduced(how) for term in self.terms))
 
     def compute(self, batch: Batch) -> PerTurn:
-        """The sum; a number is added where the other has a value."""
-        first, second = self.children
-        left, right = first.on(batch), second.on(batch)
-        available = left.available | right.available
-        if first.constant != second.constant:
-            available = right.available if first.constant else left.available
-        return PerTurn(np.where(available, left.filled + right.filled, 0.0), available)
+        """The sum."""
+        varying = [term.form is not Form.NUMBER for term in self.terms]
+        found = [term.on(batch) for term in self.terms]
+        having = [each.available for each, varies in zip(found, varying, strict=True) if varies]
+        available = np.logical_or.reduce(having or [found[0].available])
+        values = sum(each.filled for each in found)
+        return PerTurn(np.where(available, values, 0.0), available)
 
     def __str__(self) -> str:
-        right = self.right
-        if isinstance(right, Product) and right.left == Number(-1.0):
-            grouped = isinstance(right.right, Sum | Number)
-            return f"{self.left} - ({right.right})" if grouped else f"{self.left} - {right.right}"
-        return f"{self.left} + ({right})" if isinstance(right, Sum) else f"{self.left} + {right}"
+        text = ""
+        for term in self.terms:
+            if isinstance(term, Product) and term.is_negated and text:
+                inner = f"({term.right})" if isinstance(term.right, Sum) else str(term.right)
+                text += f" - {inner}"
+            elif isinstance(term, Number) and str(term).startswith("-") and text:
+                text += f" - {-term}"
+            else:
+                text += f" + {term}" if text else str(term)
+        return text
+
+
+def add(*rewards: Reward) -> Reward:
+    """Their sum; of a sum among them, the terms."""
+    terms = [each.terms if isinstance(each, Sum) else (each,) for each in rewards]
+    return Sum(tuple(chain.from_iterable(terms)))
 
 
 @dataclass(frozen=True)
 class Product(Reward):
-    """Two rewards multiplied; no value where either has none."""
+    """Two rewards multiplied, turn by turn; of totals, the totals, at the last turn.
+
+    No value where either has none.
+    """
 
     left: Reward
     right: Reward
@@ -363,14 +435,27 @@ class Product(Reward):
         return (self.left, self.right)
 
     @property
-    def constant(self) -> bool:
-        """If both are."""
-        return self.left.constant and self.right.constant
+    def form(self) -> Form:
+        """A multiple is as what it is a multiple of."""
+        low, high = sorted((self.left.form, self.right.form))
+        return Form.ONCE if high.is_total and low is not Form.NUMBER else high
 
-    @property
-    def total(self) -> bool:
-        """That of the one that varies."""
-        return not self.constant and super().total
+    def plain(self) -> Reward:
+        """Both, as totals if one is."""
+        multiple = self.multiple(lambda part: part.plain())
+        if multiple is not None:
+            return multiple
+        if self.form.is_total:
+            return Product(self.left.once(), self.right.once())
+        return Product(self.left.plain(), self.right.plain())
+
+    def multiple(self, change: Callable[[Reward], Reward]) -> Reward | None:
+        """A number times something."""
+        if self.right.form is Form.NUMBER:
+            return Product(change(self.left), self.right.plain())
+        if self.left.form is Form.NUMBER:
+            return Product(self.left.plain(), change(self.right))
+        return None
 
     def compute(self, batch: Batch) -> PerTurn:
         """The product."""
@@ -378,19 +463,18 @@ class Product(Reward):
         available = left.available & right.available
         return PerTurn(np.where(available, left.values * right.values, 0.0), available)
 
+    @property
+    def is_negated(self) -> bool:
+        """Whether it is written with a sign in front."""
+        return self.left == Number(-1.0) and not isinstance(self.right, Number)
+
     def __str__(self) -> str:
-        if self.left == Number(-1.0):
-            grouped = isinstance(self.right, Sum | Product | Number)
-            return f"-({self.right})" if grouped else f"-{self.right}"
-        right = f"({self.right})" if isinstance(self.right, Product) else _factor(self.right)
-        return f"{_factor(self.left)} * {right}"
-
-
-def _factor(part: Reward) -> str:
-    """As a factor of a product."""
-    negative = isinstance(part, Product) and part.left == Number(-1.0)
-    bare = isinstance(part, Sum) or negative or (isinstance(part, Number) and part.value < 0)
-    return f"({part})" if bare else str(part)
+        if self.is_negated:
+            bare = not isinstance(self.right, Sum | Product)
+            return f"-{self.right}" if bare else f"-({self.right})"
+        left = f"({self.left})" if isinstance(self.left, Sum) else str(self.left)
+        right = f"({self.right})" if isinstance(self.right, Sum | Product) else str(self.right)
+        return f"{left} * {right}"
 
 
 from agentgym.rewards import operations, steps  # noqa: E402 - which are rewards, too

@@ -2,59 +2,61 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from agentgym.errors import RewardError
-from agentgym.rewards.expression import Signal
+from agentgym.rewards.arguments import check_kind
+from agentgym.rewards.expression import Form, Signal
+from agentgym.rewards.reading import MISREAD, number
 from agentgym.rewards.text import register
 from agentgym.types import Trajectory
-
-
-def number(trajectory: Trajectory, turn: int, name: str) -> float | None:
-    """A fact of a turn (counted from 0) as a number; None if it is absent or None.
-
-    Raises:
-        RewardError: It is something else.
-    """
-    return _as_number(trajectory.turns[turn].facts.get(name), name, trajectory, turn)
-
-
-def at_start(trajectory: Trajectory, name: str) -> float | None:
-    """A fact about the start as a number; None if it is absent or None.
-
-    Raises:
-        RewardError: It is something else.
-    """
-    return _as_number(trajectory.facts.get(name), name, trajectory, -1)
-
-
-def _as_number(value: Any, name: str, trajectory: Trajectory, turn: int) -> float | None:
-    if value is None:
-        return None
-    if not isinstance(value, bool | int | float) or not abs(value) < math.inf:
-        raise RewardError(
-            f"fact {name!r} of turn {turn + 1} of episode {trajectory.key} is {value!r:.60}: it "
-            "must be a finite number"
-        )
-    return float(value)
 
 
 @register
 @dataclass(frozen=True)
 class Valid(Signal):
-    """1 where the action could be carried out, 0 where it could not."""
+    """1 where the action could be carried out, 0 where it could not.
+
+    Not potential-form: summed up it pays for delay, which is why its mean is paid.
+    """
 
     name: ClassVar[str] = "valid"
+    local: ClassVar[bool] = True
 
     def values(self, trajectory: Trajectory) -> Sequence[float]:
         """From `Turn.invalid`."""
         return [float(turn.invalid is None) for turn in trajectory.turns]
 
 
-_MISREAD = frozenset({"empty", "parse", "unknown_verb", "arguments", "too_long"})
+@register
+@dataclass(frozen=True)
+class ToolOk(Valid):
+    """`valid`, under the name that papers give it.
+
+    Source: gated reward accumulation (G-RA, arXiv 2508.10548), immediate rewards, from secondary
+    sources.
+    """
+
+    name: ClassVar[str] = "tool_ok"
+
+
+@register
+@dataclass(frozen=True)
+class InvalidPenalty(Valid):
+    """`valid` - 1: -1 where the action could not be carried out, which never pays for another turn.
+
+    Not potential-form; but a sum of it is at most 0, so that more turns cannot pay more. Penalties
+    did not collapse where SPA's bonus for each valid action did.
+
+    Source: our own, in place of the bonus of SPA (arXiv 2505.20732).
+    """
+
+    name: ClassVar[str] = "invalid_penalty"
+
+    def values(self, trajectory: Trajectory) -> Sequence[float]:
+        """From `Turn.invalid`."""
+        return [each - 1.0 for each in super().values(trajectory)]
 
 
 @register
@@ -63,10 +65,11 @@ class Format(Signal):
     """1 where the reply could be read as an action, possible or not, and 0 where it could not."""
 
     name: ClassVar[str] = "format"
+    local: ClassVar[bool] = True
 
     def values(self, trajectory: Trajectory) -> Sequence[float]:
         """From `Turn.invalid`."""
-        return [float(turn.invalid not in _MISREAD) for turn in trajectory.turns]
+        return [float(turn.invalid not in MISREAD) for turn in trajectory.turns]
 
 
 @register
@@ -75,7 +78,11 @@ class Fact(Signal):
     """A fact of the environment's own, as it is; none where it is absent."""
 
     name: ClassVar[str] = "fact"
+    local: ClassVar[bool] = True
     key: str
+
+    def __post_init__(self) -> None:
+        check_kind(self.name, self.key, str, "the fact's name, as in fact('score')")
 
     @property
     def needs(self) -> frozenset[str]:
@@ -96,8 +103,9 @@ class Progress(Signal):
     """
 
     name: ClassVar[str] = "progress"
+    local: ClassVar[bool] = True
     facts: ClassVar[frozenset[str]] = frozenset({"progress"})
-    additive: ClassVar[bool] = True
+    pays: ClassVar[Form] = Form.FULL
 
     def values(self, trajectory: Trajectory) -> Sequence[float | None]:
         """From the fact."""
@@ -111,7 +119,7 @@ class Regret(Signal):
 
     name: ClassVar[str] = "regret"
     facts: ClassVar[frozenset[str]] = frozenset({"regret"})
-    additive: ClassVar[bool] = True
+    pays: ClassVar[Form] = Form.FULL
 
     def values(self, trajectory: Trajectory) -> Sequence[float | None]:
         """From what the fact grew by."""

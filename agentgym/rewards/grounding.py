@@ -26,15 +26,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from agentgym.rewards.arguments import check_choice, check_number
 from agentgym.rewards.batch import Batch, Bools, Floats, PerTurn
-from agentgym.rewards.reading import (
-    BatchSignal,
-    check_choice,
-    check_number,
-    image_sizes,
-    targets,
-    tuples,
-)
+from agentgym.rewards.reading import BatchSignal, image_sizes, targets, tuples
 from agentgym.rewards.text import register
 
 _MIN_SIGMA_PX = 1.0
@@ -59,6 +53,7 @@ def upright(boxes: Floats) -> Bools:
 class _Pointing(BatchSignal):
     """What `point` or the centre of `box` is compared with the target."""
 
+    local: ClassVar[bool] = True
     of: Literal["point", "box"]
 
     @property
@@ -171,6 +166,7 @@ class _Covering(BatchSignal):
     """What a predicted `box` is compared with the target."""
 
     facts: ClassVar[frozenset[str]] = frozenset({"target_box", "box"})
+    local: ClassVar[bool] = True
 
     def read(self, batch: Batch) -> tuple[Floats, Bools, Floats, Bools]:
         """float64[N, 4] boxes; bool[N] acceptable; float64[N, 4] targets; bool[N] with value."""

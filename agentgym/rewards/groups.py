@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
 
 from agentgym.errors import RewardError
+from agentgym.rewards.arguments import call, check_choice, check_number
 from agentgym.rewards.batch import Batch, Bools, Floats, Ints, PerTurn
 from agentgym.types import Trajectory
 
@@ -27,17 +28,17 @@ class GroupOperation:
     name: ClassVar[str]
     """In expressions."""
 
+    @property
+    def of_totals(self) -> bool:
+        """Whether it is of each trajectory's total, and not of turns."""
+        return False
+
     @abstractmethod
     def apply(self, values: PerTurn, batch: Batch) -> PerTurn:
         """The new values; each group by itself."""
 
     def __str__(self) -> str:
-        given = [
-            f"{field.name}={getattr(self, field.name)!r}"
-            for field in fields(self)  # type: ignore[arg-type]  # every one is a dataclass
-            if getattr(self, field.name) != field.default
-        ]
-        return f"{self.name}({', '.join(given)})"
+        return call(self)
 
 
 class Pooled(GroupOperation):
@@ -46,8 +47,12 @@ class Pooled(GroupOperation):
     pool: Literal["turns", "totals"]
 
     def __post_init__(self) -> None:
-        if self.pool not in ("turns", "totals"):
-            raise RewardError(f"{self.name}: pool is 'turns' or 'totals', not {self.pool!r}")
+        check_choice(self.name, "pool", self.pool, ("turns", "totals"))
+
+    @property
+    def of_totals(self) -> bool:
+        """As `pool` says."""
+        return self.pool == "totals"
 
     @abstractmethod
     def normalise(self, pool: Floats) -> Floats:
@@ -84,9 +89,8 @@ class ZScore(Pooled):
     Args:
         ddof: 0 as `numpy.std`, 1 as `torch.std`: papers differ, and so do their numbers.
         eps: Added to the standard deviation.
-        std: False only subtracts the mean.
         pool: `turns`: the values of all turns that have one (of `outcome`, the last of each);
-            `totals`: each trajectory's sum, whose advantage is then at its last turn
+            `totals`: each trajectory's total, whose advantage is then at its last turn
             (`.broadcast()` gives it to all of them).
         mask: `available`: the pool is what has a value; `nonzero`: what has one other than 0, as
             InfoPO's released code does (0.0 and "none" are one thing to it).
@@ -95,15 +99,13 @@ class ZScore(Pooled):
     name: ClassVar[str] = "zscore"
     ddof: int = 0
     eps: float = 1e-6
-    std: bool = True
     pool: Literal["turns", "totals"] = "turns"
     mask: Literal["available", "nonzero"] = "available"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_std(self.name, self.ddof, self.eps)
-        if self.mask not in ("available", "nonzero"):
-            raise RewardError(f"{self.name}: mask is 'available' or 'nonzero', not {self.mask!r}")
+        check_choice(self.name, "mask", self.mask, ("available", "nonzero"))
         if self.mask == "nonzero" and self.pool == "totals":
             raise RewardError(f"{self.name}: mask='nonzero' is of turns: a total of 0 is a total")
 
@@ -114,7 +116,7 @@ class ZScore(Pooled):
 
     def normalise(self, pool: Floats) -> Floats:
         """float64[K]: the pool, normalised."""
-        return standardise(pool, ddof=self.ddof, eps=self.eps, std=self.std)
+        return standardise(pool, ddof=self.ddof, eps=self.eps)
 
 
 @dataclass(frozen=True)
@@ -180,8 +182,7 @@ class VarianceGate(GroupOperation):
 
     def __post_init__(self) -> None:
         check_std(self.name, self.ddof, 0.0)
-        if not 0.0 < self.tau < np.inf:
-            raise RewardError(f"{self.name}: tau is {self.tau!r}: give a number above 0")
+        check_number(self.name, "tau", self.tau, 0, above=True)
 
     def factor(self, outcomes: Floats) -> float:
         """In (0, 0.5], for a group's outcomes (float64[G])."""
@@ -222,19 +223,26 @@ def standardise(pool: Floats, *, ddof: int = 0, eps: float = 1e-6, std: bool = T
 
     Returns:
         float64[K]; 0 where `is_dead`.
+
+    Raises:
+        RewardError: A float cannot hold the mean or the standard deviation.
     """
     if is_dead(pool):
         return np.zeros_like(pool)
-    centred: Floats = pool - pool.mean()
-    return centred / (pool.std(ddof=ddof) + eps) if std else centred
+    with np.errstate(all="ignore"):
+        centred: Floats = pool - pool.mean()
+        spread = pool.std(ddof=ddof) + eps if std else 1.0
+    if not (np.isfinite(centred).all() and 0.0 < spread < np.inf):
+        raise RewardError(
+            f"values from {pool.min():g} to {pool.max():g} cannot be set against each other: they "
+            "are too large or too small for a float, clip or scale them before"
+        )
+    return centred / spread
 
 
 def leave_one_out(pool: Floats) -> Floats:
     """Each value minus the mean of the others; float64[K], 0 where `is_dead`."""
-    if is_dead(pool):
-        return np.zeros_like(pool)
-    against: Floats = (pool - pool.mean()) * (pool.size / (pool.size - 1))
-    return against
+    return standardise(pool, std=False) * (pool.size / max(pool.size - 1, 1))
 
 
 def check_std(name: str, ddof: int, eps: float) -> None:
@@ -243,8 +251,8 @@ def check_std(name: str, ddof: int, eps: float) -> None:
     Raises:
         RewardError: It cannot be taken so.
     """
-    if ddof not in (0, 1) or not 0.0 <= eps < np.inf:
-        raise RewardError(f"{name}: ddof is 0 or 1, and eps a finite number >= 0")
+    check_choice(name, "ddof", ddof, (0, 1))
+    check_number(name, "eps", eps, 0)
 
 
 def dead_group_fraction(trajectories: Iterable[Trajectory]) -> float:

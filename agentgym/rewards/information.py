@@ -15,8 +15,9 @@ import numpy as np
 
 from agentgym.errors import RewardError
 from agentgym.prompt import spoken
+from agentgym.rewards.arguments import check_choice, check_kind
 from agentgym.rewards.batch import Batch, Floats, PerTurn
-from agentgym.rewards.expression import Signal
+from agentgym.rewards.expression import Form, Signal
 from agentgym.rewards.scorer import Ids, Piece, Scorer, ScoreRequest
 from agentgym.rewards.text import register
 from agentgym.types import Observation, TokenIds, Trajectory
@@ -64,6 +65,8 @@ class Asking(Signal):
                 self._check_vocabulary(trajectory, scorer)
             asked.append(self.requests(trajectory, scorer))
         answers = scorer.logprobs([request for requests in asked for request in requests])
+        if not all(isinstance(each, np.ndarray) and each.dtype.kind == "f" for each in answers):
+            raise RewardError(f"{self}: the scorer answered other things than log-probabilities")
         wanted = sum(map(len, asked))
         if len(answers) != wanted:
             raise RewardError(f"{self}: the scorer answered {len(answers)} of {wanted} requests")
@@ -72,7 +75,7 @@ class Asking(Signal):
             id(trajectory): self.read(trajectory, [next(given) for _ in requests])
             for trajectory, requests in zip(batch.trajectories, asked, strict=True)
         }
-        return batch.each(lambda trajectory: read[id(trajectory)], str(self))
+        return batch.each(lambda trajectory: read[id(trajectory)], self)
 
     def about(self, trajectory: Trajectory, turn: int) -> str:
         """How an error names a turn (counted from 0)."""
@@ -118,14 +121,6 @@ class Asking(Signal):
                 "history='text'"
             )
 
-    def _check(self, **allowed: tuple[str, ...]) -> None:
-        for name, values in allowed.items():
-            if getattr(self, name) not in values:
-                raise RewardError(
-                    f"{self.name}: {name} is {getattr(self, name)!r}: give one of "
-                    f"{', '.join(map(repr, values))}"
-                )
-
 
 @register
 @dataclass(frozen=True)
@@ -146,16 +141,18 @@ class InfoGain(Asking):
     """
 
     name: ClassVar[str] = "info_gain"
-    additive: ClassVar[bool] = True
+    pays: ClassVar[Form] = Form.FULL
     kind: Literal["logprob", "prob"] = "logprob"
     reference: Literal["max", "first"] = "max"
     prefix: str = TEMPLATE
     history: Literal["tokens", "text"] = "tokens"
 
     def __post_init__(self) -> None:
-        self._check(
-            kind=("logprob", "prob"), reference=("max", "first"), history=("tokens", "text")
-        )
+        check_choice(self.name, "kind", self.kind, ("logprob", "prob"))
+        check_choice(self.name, "reference", self.reference, ("max", "first"))
+        check_choice(self.name, "history", self.history, ("tokens", "text"))
+        if not isinstance(self.prefix, str):
+            raise RewardError(f"{self.name}: prefix is {self.prefix!r:.80}: give a text")
 
     def references(self, trajectory: Trajectory) -> list[str]:
         """The answers to look for.
@@ -165,7 +162,7 @@ class InfoGain(Asking):
         """
         data = trajectory.task.data
         given = data.get("answers", data.get("answer"))
-        listed = [given] if isinstance(given, str) else list(given or ())
+        listed = list(given) if isinstance(given, list | tuple) else [given]
         if not listed or not all(isinstance(each, str) and each.strip() for each in listed):
             raise RewardError(
                 f"{self}: task {trajectory.task.id!r} has no reference answer: it takes texts, in "
@@ -222,7 +219,8 @@ class FeedbackGain(Asking):
     history: Literal["tokens", "text"] = "tokens"
 
     def __post_init__(self) -> None:
-        self._check(history=("tokens", "text"))
+        check_choice(self.name, "history", self.history, ("tokens", "text"))
+        check_kind(self.name, self.mask, str, "a text")
         if not self.mask.strip():
             raise RewardError(f"{self.name}: mask is {self.mask!r}: give a text")
 

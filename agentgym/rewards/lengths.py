@@ -14,11 +14,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from agentgym.errors import RewardError
-from agentgym.rewards.batch import RUNNING, Batch, PerTurn
-from agentgym.rewards.expression import Signal, Stage
-from agentgym.rewards.reading import BatchSignal, check_choice, check_number, is_finite, place
+from agentgym.rewards.arguments import check_choice, check_number, is_finite
+from agentgym.rewards.batch import RUNNING, Batch, PerTurn, outcome_of, place
+from agentgym.rewards.expression import Form, Signal, Stage
+from agentgym.rewards.reading import BatchSignal
 from agentgym.rewards.text import register
-from agentgym.types import Outcome, Trajectory
+from agentgym.types import Trajectory
 
 
 def length_of(trajectory: Trajectory, unit: str, asker: object) -> int:
@@ -44,22 +45,9 @@ def length_of(trajectory: Trajectory, unit: str, asker: object) -> int:
     return total
 
 
-def outcome_of(trajectory: Trajectory, asker: object) -> Outcome:
-    """What was verified; errors name who asks.
-
-    Raises:
-        RewardError: Nothing was.
-    """
-    if trajectory.outcome is None or not trajectory.outcome.available:
-        raise RewardError(
-            f"{asker}: episode {trajectory.key} has no outcome: leave out what is not `scored`"
-        )
-    return trajectory.outcome
-
-
 class _AtEnd(Signal):
     causal: ClassVar[bool] = False
-    additive: ClassVar[bool] = True
+    pays: ClassVar[Form] = Form.ONCE
 
     def worth(self, trajectory: Trajectory) -> float:
         """Of the whole trajectory."""
@@ -137,7 +125,7 @@ class LaserD(BatchSignal):
 
     name: ClassVar[str] = "laser_d"
     causal: ClassVar[bool] = False
-    additive: ClassVar[bool] = True
+    pays: ClassVar[Form] = Form.ONCE
     easy: float
     medium: float
     hard: float

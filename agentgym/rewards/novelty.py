@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from agentgym.errors import RewardError
-from agentgym.rewards.expression import Signal
-from agentgym.rewards.reading import check_choice, place
+from agentgym.rewards.arguments import check_choice, check_kind
+from agentgym.rewards.batch import place
+from agentgym.rewards.expression import Form, Signal
 from agentgym.rewards.text import register
 from agentgym.types import Trajectory
 
@@ -41,14 +42,13 @@ class Novelty(Signal):
     """
 
     name: ClassVar[str] = "novelty"
-    additive: ClassVar[bool] = True
+    pays: ClassVar[Form] = Form.FULL
     kind: Literal["coverage", "log"] = "coverage"
     fact: str = "state_key"
 
     def __post_init__(self) -> None:
         check_choice(self.name, "kind", self.kind, ("coverage", "log"))
-        if not isinstance(self.fact, str) or not self.fact:
-            raise RewardError(f"{self.name}: {self.fact!r} is no fact's name: give a text")
+        check_kind(self.name, self.fact, str, "a fact's name")
 
     @property
     def needs(self) -> frozenset[str]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 from typing import TYPE_CHECKING, Any, SupportsFloat
 
 import gymnasium as gym
 
 from agentgym.errors import ResetNeeded, RewardError
 from agentgym.rewards.batch import RUNNING
-from agentgym.rewards.bound import bind, terms
-from agentgym.rewards.expression import Reward, Stage
+from agentgym.rewards.bound import Scored, bind
+from agentgym.rewards.expression import Reward, Signal, Stage
 from agentgym.rewards.operations import Mean
 from agentgym.rewards.text import parse
 from agentgym.types import (
@@ -31,7 +33,8 @@ class ShapedReward(gym.Wrapper[Observation, str, Observation, str]):
     """Pays a reward turn by turn: `step` returns what the expression says of the turn.
 
     `info["signals"]` holds each part by its text, None where it has no value; their sum is what is
-    paid. The outcome is paid if `outcome` is a term, and stays in `info["outcome"]` in any case.
+    paid. The outcome is paid if `outcome` is a term, and stays in `info["outcome"]` in any case;
+    one that could not be verified is not paid.
 
     Args:
         env: An environment of this library.
@@ -51,9 +54,13 @@ class ShapedReward(gym.Wrapper[Observation, str, Observation, str]):
     ) -> None:
         super().__init__(env)
         self.reward = parse(reward) if isinstance(reward, str) else reward
-        for part in terms(self.reward).values():
-            _check_causal(part)
+        self.training_step = 0.0
+        """Of training, for schedules: whoever trains sets it."""
         self._bound = bind(self.reward, env.unwrapped, scorer)
+        for part in self._bound.parts.values():
+            _check_causal(part)
+        signals = [each for part in self._bound.parts.values() for each in part.walk()]
+        self._local = all(each.local for each in signals if isinstance(each, Signal))
         self._so_far: Trajectory | None = None
         self._shown: Observation = ""
 
@@ -92,10 +99,11 @@ class ShapedReward(gym.Wrapper[Observation, str, Observation, str]):
         )
         self._shown = trajectory.final_observation = shown
         outcome = info.get("outcome")
-        trajectory.outcome = outcome if isinstance(outcome, Outcome) else RUNNING
+        known = isinstance(outcome, Outcome) and outcome.available
+        trajectory.outcome = outcome if known else RUNNING
         if terminated or truncated:
             trajectory.stop = Stop.TERMINATED if terminated else Stop.TURNS
-        scored = self._bound.score([trajectory])[0]
+        scored = self._score(trajectory)
         signals = {
             name: float(values[-1]) if scored.available[name][-1] else None
             for name, values in scored.parts.items()
@@ -108,20 +116,32 @@ class ShapedReward(gym.Wrapper[Observation, str, Observation, str]):
             {**info, "signals": signals},
         )
 
+    def _score(self, so_far: Trajectory) -> Scored:
+        """What is paid so far; of the last turn alone, where no part looks further back."""
+        if self._local:
+            last = dataclasses.replace(so_far, turns=so_far.turns[-1:])
+            with contextlib.suppress(RewardError):  # which is raised below, and names the turn
+                return self._bound.score([last], self.training_step)[0]
+        return self._bound.score([so_far], self.training_step)[0]
+
 
 def _check_causal(part: Reward) -> None:
-    for each in part.walk():
-        if each.stage is Stage.CAUSAL:
-            continue
-        if any(child.stage is each.stage for child in each.children):
-            continue  # it is one of those that is to blame
-        if isinstance(each, Mean):
-            raise RewardError(
-                f"{each} is not known while the episode runs, for nobody knows yet how many turns "
-                f"it will have: say {each.source}.over(max_turns), or {each.source}.sum()"
-            )
-        when = "all of its group have ended" if each.stage is Stage.GROUP else "the episode ends"
+    late = [
+        each
+        for each in part.walk()
+        if each.stage > max((child.stage for child in each.children), default=Stage.CAUSAL)
+        or getattr(each, "earliest", Stage.CAUSAL) is each.stage > Stage.CAUSAL
+    ]
+    if not late:
+        return
+    blamed = next((each for each in late if not isinstance(each, Mean)), late[0])
+    if isinstance(blamed, Mean):
         raise RewardError(
-            f"{each} is not known before {when}, so it cannot be paid turn by turn: leave it to "
-            "the collector or `agentgym score`"
+            f"{blamed} is not known while the episode runs, for nobody knows yet how many turns it "
+            f"will have: say {blamed.called('over', 'max_turns')}, or {blamed.called('sum')}"
         )
+    when = "all of its group have ended" if blamed.stage is Stage.GROUP else "the episode ends"
+    raise RewardError(
+        f"{blamed} is not known before {when}, so it cannot be paid turn by turn: leave it to the "
+        "collector or `agentgym score`"
+    )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from agentgym.rewards.text import PRESETS
 
+SPA = "outcome + 0.2 * spa('FILE', calibrate='shift')"
+"""How SPA is written (arXiv 2505.20732): no preset, for it takes the file of an estimator."""
+
 PRESETS.update(
     {
         # GUI-G2 (arXiv 2507.15846), nu = gamma = 1, without its bonus for the format.
@@ -21,8 +24,8 @@ PRESETS.update(
         "dra-sum": "outcome + 0.1 * (format + tool_ok).sum()",
         # VeRPO (arXiv 2601.03525), beta = 1: advantages, centred and not divided.
         "verpo": (
-            "discounted_pass.group(zscore(std=False, pool='totals')).broadcast()"
-            " + weighted_tests.group(zscore(std=False))"
+            "discounted_pass.group(center(pool='totals')).broadcast()"
+            " + weighted_tests.group(center())"
         ),
         # PURE (arXiv 2504.15275) with a verifier, weight 1.
         "pure": "outcome + fact('step_score').min_form(0.1)",

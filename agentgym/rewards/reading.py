@@ -6,15 +6,14 @@ the signal's lowest value, and the signals say so.
 
 from __future__ import annotations
 
-import math
-import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 
-from agentgym.errors import RewardError, did_you_mean
-from agentgym.rewards.batch import Batch, Bools, Floats, PerTurn
+from agentgym.errors import RewardError
+from agentgym.rewards.arguments import is_finite
+from agentgym.rewards.batch import Batch, Bools, Floats, PerTurn, place
 from agentgym.rewards.expression import Signal
 from agentgym.types import Trajectory, Turn
 
@@ -50,24 +49,22 @@ def find(trajectory: Trajectory, turn: Turn, name: str) -> Any:
     return MISSING
 
 
-def place(trajectory: Trajectory, turn: int) -> str:
-    """How errors call a turn, counted from 0 here and from 1 there; -1 is the start."""
-    return f"{f'turn {turn + 1}' if turn >= 0 else 'the start'} of episode {trajectory.key}"
+def number(trajectory: Trajectory, turn: int, name: str) -> float | None:
+    """A fact of a turn (counted from 0; -1 is the start) as a number; None if absent or None.
+
+    True and false are 1 and 0.
+
+    Raises:
+        RewardError: It is something else.
+    """
+    value = (trajectory.turns[turn] if turn >= 0 else trajectory).facts.get(name)
+    if value is None or isinstance(value, bool) or is_finite(value):
+        return None if value is None else float(value)
+    raise RewardError(
+        f"fact {name!r} of {place(trajectory, turn)} is {value!r:.60}: it must be a finite number"
+    )
 
 
-def place_of(batch: Batch, row: int) -> str:
-    """How errors call a row of a batch."""
-    owner = int(batch.owner[row])
-    return place(batch.trajectories[owner], row - int(batch.offsets[owner]))
-
-
-def is_finite(value: Any) -> bool:
-    """Whether it is a number that a float can hold; true and false are none."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and abs(value) <= _LARGEST
-
-
-_LARGEST = sys.float_info.max
 _NUMBERS = frozenset({int, float})
 
 
@@ -105,7 +102,7 @@ def tuples(
                 continue
             if value is MISSING:
                 raise RewardError(
-                    f"{signal}: {place_of(batch, row)} has no fact {name!r}: record it with the "
+                    f"{signal}: {batch.place(row)} has no fact {name!r}: record it with the "
                     "turn, at the start or in the task's data, None where there is none"
                 )
             if (
@@ -113,7 +110,7 @@ def tuples(
                 or len(value) != size
                 or not _NUMBERS.issuperset(map(type, value))
             ):
-                raise _wrong(signal, name, value, place_of(batch, row), f"{size} finite numbers")
+                raise _wrong(signal, name, value, batch.place(row), f"{size} finite numbers")
             rows.append(row)
             found.append(value)
     values = np.zeros((batch.count, size))
@@ -124,7 +121,7 @@ def tuples(
         except OverflowError:  # an int that no float can hold
             given = np.array([[v if is_finite(v) else np.inf for v in each] for each in found])
         for wrong in np.flatnonzero(~np.isfinite(given).all(axis=1)):
-            where = place_of(batch, rows[wrong])
+            where = batch.place(rows[wrong])
             raise _wrong(signal, name, found[wrong], where, f"{size} finite numbers")
         values[rows] = np.clip(given, -FARTHEST_PX, FARTHEST_PX)
         available[rows] = True
@@ -140,7 +137,7 @@ def targets(batch: Batch, signal: Signal, needed: Bools) -> tuple[Floats, Bools]
     boxes, available = tuples(batch, signal, "target_box", 4, needed)
     for row in np.flatnonzero((boxes[:, 2:] < boxes[:, :2]).any(axis=1)):
         raise RewardError(
-            f"{signal}: fact 'target_box' of {place_of(batch, int(row))} is "
+            f"{signal}: fact 'target_box' of {batch.place(int(row))} is "
             f"{boxes[row].tolist()}, which is inverted: give [x1, y1, x2, y2] with x1 <= x2 and "
             "y1 <= y2"
         )
@@ -156,48 +153,10 @@ def image_sizes(batch: Batch, signal: Signal, needed: Bools) -> tuple[Floats, Bo
     sizes, available = tuples(batch, signal, "image_size", 2, needed)
     for row in np.flatnonzero(available & (sizes <= 0).any(axis=1)):
         raise _wrong(
-            signal, "image_size", sizes[row].tolist(), place_of(batch, int(row)), "positive pixels"
+            signal, "image_size", sizes[row].tolist(), batch.place(int(row)), "positive pixels"
         )
     return sizes, available
 
 
 def _wrong(signal: Signal, name: str, value: Any, where: str, wanted: str) -> RewardError:
     return RewardError(f"{signal}: fact {name!r} of {where} is {value!r:.80}: give {wanted}")
-
-
-# ------------------------------------------------------------------------ arguments of signals
-
-
-def check_number(
-    signal: str,
-    name: str,
-    value: Any,
-    low: float = -math.inf,
-    high: float = math.inf,
-    *,
-    above: bool = False,
-) -> None:
-    """Check an argument.
-
-    Raises:
-        RewardError: It is no finite number in [low, high], or (low, high] if `above`.
-    """
-    if is_finite(value) and low <= value <= high and not (above and value == low):
-        return
-    limits = [f"{'above' if above else 'at least'} {low:g}"] if low > -math.inf else []
-    limits += [f"at most {high:g}"] if high < math.inf else []
-    wanted = " ".join(["a finite number", " and ".join(limits)]).strip()
-    raise RewardError(f"{signal}: {name} is {value!r}: give {wanted}")
-
-
-def check_choice(signal: str, name: str, value: Any, choices: Sequence[str]) -> None:
-    """Check an argument.
-
-    Raises:
-        RewardError: It is none of the choices.
-    """
-    if not isinstance(value, str) or value not in choices:
-        raise RewardError(
-            f"{signal}: {name} is {value!r}: give one of {', '.join(map(repr, choices))}"
-            f"{did_you_mean(str(value), choices)}"
-        )

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import agentgym
 from agentgym.rewards.bound import Bound, Scored
 from agentgym.rewards.expression import Stage
 from agentgym.store import Store
@@ -12,6 +16,8 @@ from agentgym.types import EpisodeKey, Trajectory
 
 if TYPE_CHECKING:
     from agentgym.rewards.scorer import Scorer
+
+logger = logging.getLogger(__name__)
 
 CHUNK = 64
 """Episodes computed at once, where they need not be whole groups."""
@@ -38,7 +44,9 @@ def rescore(
     keys = [key for key, (_, head) in store.heads().items() if head["scored"]]
     whole_groups = bound.stage is Stage.GROUP
     if whole_groups:
-        keys = [key for members in _groups(keys).values() for key in members]
+        groups = _groups(keys)
+        _warn_incomplete(groups, store)
+        keys = [key for members in groups.values() for key in members]
     gathered: list[Trajectory] = []
     for trajectory in store.episodes(keys):
         if ended is not None:
@@ -60,6 +68,60 @@ def _groups(keys: Sequence[EpisodeKey]) -> dict[Any, list[EpisodeKey]]:
     for key in keys:
         groups.setdefault(key.group, []).append(key)
     return groups
+
+
+def _warn_incomplete(groups: Mapping[Any, Sequence[EpisodeKey]], store: Store) -> None:
+    whole = (store.manifest.get("plan") or {}).get("group", 1)
+    few = sum(len(members) < whole for members in groups.values())
+    if few:
+        logger.warning(
+            "%s: %d of %d groups are incomplete (fewer than %d scored episodes), and are set "
+            "against what there is",
+            store.path,
+            few,
+            len(groups),
+            whole,
+        )
+    if all(len(members) == 1 for members in groups.values()):
+        logger.warning("%s: every group is a single episode, set against nothing", store.path)
+
+
+def record(
+    store: Store, bound: Bound, scored: Iterable[Scored], *, name: str = "reward", step: float = 0.0
+) -> Path:
+    """Write `rewards/NAME.jsonl`, a line an episode, and `rewards/NAME.json`: what made it."""
+    count = 0
+
+    def rows() -> Iterator[dict[str, Any]]:
+        nonlocal count
+        for count, each in enumerate(scored, 1):  # noqa: B007 - it is read below
+            yield row(each, bound.scorer)
+
+    about = _about(store, name)
+    about.unlink(missing_ok=True)  # a run that is killed now leaves rows that nothing vouches for
+    path = store.write_rewards(name, rows())
+    made = {
+        "reward": str(bound.reward),
+        "step": step,
+        "scorer": None if bound.scorer is None else bound.scorer.weight_version,
+        "agentgym": agentgym.__version__,
+        "episodes": count,
+    }
+    about.write_text(json.dumps(made, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def recorded(store: Store, name: str) -> str | None:
+    """The reward that `rewards/NAME.jsonl` holds; None if there is none, or nobody knows."""
+    try:
+        made = json.loads(_about(store, name).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return str(made["reward"]) if isinstance(made, dict) and "reward" in made else None
+
+
+def _about(store: Store, name: str) -> Path:
+    return store.path / "rewards" / f"{name}.json"
 
 
 def row(scored: Scored, scorer: Scorer | None = None) -> dict[str, Any]:

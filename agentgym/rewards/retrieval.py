@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from agentgym.errors import RewardError
-from agentgym.rewards.expression import Signal, Stage
-from agentgym.rewards.reading import MISSING, check_choice, check_number, find, is_finite, place
+from agentgym.rewards.arguments import check_choice, check_number, is_finite
+from agentgym.rewards.batch import place
+from agentgym.rewards.expression import Form, Signal, Stage
+from agentgym.rewards.reading import MISSING, find
 from agentgym.rewards.text import register
 from agentgym.types import Trajectory
 
@@ -39,7 +41,7 @@ class Ndcg(Signal):
 
     def __post_init__(self) -> None:
         if self.top is not None:
-            check_number(self.name, "top", self.top, 1)
+            check_number(self.name, "top", self.top, 1, whole=True)
         check_choice(self.name, "of", self.of, ("turn", "episode"))
 
     @property
@@ -48,9 +50,9 @@ class Ndcg(Signal):
         return Stage.CAUSAL if self.of == "turn" else Stage.FINISHED
 
     @property
-    def total(self) -> bool:
-        """One value an episode is its total."""
-        return self.of == "episode"
+    def form(self) -> Form:
+        """A value a turn, or one an episode."""
+        return Form.TURNS if self.of == "turn" else Form.ONCE
 
     def values(self, trajectory: Trajectory) -> Sequence[float | None]:
         """From the ranks of what was relevant."""
@@ -72,7 +74,7 @@ class Ndcg(Signal):
         return min(self._sum(ranked) / self._sum(best), 1.0)
 
     def _sum(self, gains: Sequence[float]) -> float:
-        cut = gains if self.top is None else gains[: int(self.top)]
+        cut = gains if self.top is None else gains[: self.top]
         return math.fsum(gain / math.log2(rank + 2) for rank, gain in enumerate(cut))
 
     def _shown(self, trajectory: Trajectory, turn: int) -> Sequence[Any] | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import ClassVar
 
-from agentgym.errors import RewardError
+from agentgym.rewards.arguments import call, check_number
 
 
 class Schedule:
@@ -21,11 +21,7 @@ class Schedule:
         """The weight at a step (>= 0)."""
 
     def __str__(self) -> str:
-        given = [
-            f"{field.name}={getattr(self, field.name)!r}"
-            for field in fields(self)  # type: ignore[arg-type]  # every one is a dataclass
-        ]
-        return f"{self.name}({', '.join(given)})"
+        return call(self)
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,9 @@ class Linear(Schedule):
     steps: float
 
     def __post_init__(self) -> None:
-        _check(self, positive="steps")
+        check_number(self.name, "start", self.start)
+        check_number(self.name, "end", self.end)
+        check_number(self.name, "steps", self.steps, 0, above=True)
 
     def at(self, step: float) -> float:
         """The weight at a step."""
@@ -56,7 +54,8 @@ class Decay(Schedule):
     steps: float
 
     def __post_init__(self) -> None:
-        _check(self, positive="steps")
+        check_number(self.name, "start", self.start)
+        check_number(self.name, "steps", self.steps, 0, above=True)
 
     def at(self, step: float) -> float:
         """The weight at a step."""
@@ -65,16 +64,3 @@ class Decay(Schedule):
 
 SCHEDULES = {schedule.name: schedule for schedule in (Linear, Decay)}
 """By name."""
-
-
-def _check(schedule: Schedule, positive: str) -> None:
-    for field in fields(schedule):  # type: ignore[arg-type]  # every one is a dataclass
-        value = getattr(schedule, field.name)
-        wanted = "a positive number" if field.name == positive else "a finite number"
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not math.isfinite(value)
-            or (field.name == positive and value <= 0)
-        ):
-            raise RewardError(f"{schedule.name}: {field.name} is {value!r}: give {wanted}")

@@ -11,12 +11,13 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from agentgym.errors import RewardError
-from agentgym.rewards.expression import Signal
-from agentgym.rewards.facts import at_start, number
-from agentgym.rewards.reading import MISSING, check_number, find, is_finite, place
+from agentgym.rewards.arguments import check_choice, check_kind, check_number, is_finite
+from agentgym.rewards.batch import place
+from agentgym.rewards.expression import Form, Signal
+from agentgym.rewards.reading import MISSING, find, number
 from agentgym.rewards.text import register
 from agentgym.types import Stop, Trajectory
 
@@ -42,7 +43,7 @@ def changes(trajectory: Trajectory, name: str, signal: Signal) -> list[float | N
 def _known(trajectory: Trajectory, turn: int, name: str, signal: Signal) -> float | None:
     """The fact after a turn, or at the start (-1)."""
     try:
-        return at_start(trajectory, name) if turn < 0 else number(trajectory, turn, name)
+        return number(trajectory, turn, name)
     except RewardError as error:
         raise RewardError(f"{signal}: {error}") from None
 
@@ -80,13 +81,13 @@ class Potential(Signal):
     """
 
     name: ClassVar[str] = "potential"
-    additive: ClassVar[bool] = True
+    pays: ClassVar[Form] = Form.FULL
     fact: str
     gamma: float = 1.0
     missing: float | None = None
 
     def __post_init__(self) -> None:
-        _check_fact(self.name, self.fact)
+        check_kind(self.name, self.fact, str, "a fact's name")
         check_number(self.name, "gamma", self.gamma, 0, 1, above=True)
         if self.missing is not None:
             check_number(self.name, "missing", self.missing)
@@ -140,12 +141,12 @@ class ScoreDelta(Signal):
     """
 
     name: ClassVar[str] = "score_delta"
-    additive: ClassVar[bool] = True
+    pays: ClassVar[Form] = Form.FULL
     normalise: str | float = "max_score"
 
     def __post_init__(self) -> None:
         if isinstance(self.normalise, str):
-            _check_fact(self.name, self.normalise)
+            check_kind(self.name, self.normalise, str, "a fact's name")
         else:
             check_number(self.name, "normalise", self.normalise, 0, above=True)
 
@@ -196,14 +197,13 @@ class EntropyReduction(Signal):
     """
 
     name: ClassVar[str] = "entropy_reduction"
-    additive: ClassVar[bool] = True
+    pays: ClassVar[Form] = Form.FULL
     fact: str = "target_entropy"
     bits: bool = False
 
     def __post_init__(self) -> None:
-        _check_fact(self.name, self.fact)
-        if not isinstance(self.bits, bool):
-            raise RewardError(f"{self.name}: bits is {self.bits!r}: give True or False")
+        check_kind(self.name, self.fact, str, "a fact's name")
+        check_choice(self.name, "bits", self.bits, (False, True))
 
     @property
     def needs(self) -> frozenset[str]:
@@ -257,14 +257,9 @@ class DeadEnd(Signal):
 
     name: ClassVar[str] = "dead_end"
     facts: ClassVar[frozenset[str]] = frozenset({"dead_end"})
-    additive: ClassVar[bool] = True
+    pays: ClassVar[Form] = Form.FULL
 
     def values(self, trajectory: Trajectory) -> Sequence[float | None]:
         """From when the fact changed."""
         grown = changes(trajectory, "dead_end", self)
         return [None if change is None else 0.0 - change for change in grown]
-
-
-def _check_fact(signal: str, fact: Any) -> None:
-    if not isinstance(fact, str) or not fact:
-        raise RewardError(f"{signal}: {fact!r} is no fact's name: give a text")

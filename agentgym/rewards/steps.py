@@ -8,17 +8,19 @@ having none, and are passed over by their neighbours.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from agentgym.rewards.batch import Batch, PerTurn
-from agentgym.rewards.expression import Stage
-from agentgym.rewards.operations import Operation
-from agentgym.rewards.reading import check_number
+from agentgym.errors import RewardError
+from agentgym.rewards.arguments import check_number
+from agentgym.rewards.batch import Batch, Floats, PerTurn
+from agentgym.rewards.expression import Form, Stage
+from agentgym.rewards.operations import Operation, Pointwise
 
 
 @dataclass(frozen=True)
-class Shortfall(Operation):
+class Shortfall(Pointwise):
     """min(x - eta, 0): at most 0, and 0 for every score that is good enough.
 
     More steps never pay more. "Clip" of the paper; then `.delta()` for "Clip & Delta".
@@ -27,38 +29,34 @@ class Shortfall(Operation):
     2410.15115), from secondary sources; eta should leave most steps at 0 (0.9, say).
     """
 
+    method: ClassVar[str] = "shortfall"
     eta: float
 
     def __post_init__(self) -> None:
         check_number(".shortfall", "eta", self.eta)
 
-    def compute(self, batch: Batch) -> PerTurn:
+    def change(self, values: Floats) -> Floats:
         """The shortfalls."""
-        source = self.source.on(batch)
-        values = np.where(source.available, np.minimum(source.values - self.eta, 0.0), 0.0)
-        return PerTurn(values, source.available)
-
-    def __str__(self) -> str:
-        return self._call("shortfall", self.eta)
+        return np.minimum(values - self.eta, 0.0)
 
 
 @dataclass(frozen=True)
-class _Whole(Operation):
-    """What needs all scores of the trajectory, and says what each turn is to get."""
+class OfScores(Operation):
+    """What needs the scores of all turns."""
 
-    @property
-    def stage(self) -> Stage:
-        """It looks ahead."""
-        return max(Stage.FINISHED, self.source.stage)
+    earliest: ClassVar[Stage] = Stage.FINISHED
+    pays: ClassVar[Form | None] = Form.SPREAD
 
-    @property
-    def total(self) -> bool:
-        """By construction."""
-        return True
+    def __post_init__(self) -> None:
+        if self.source.form.is_total:
+            raise RewardError(
+                f"{self}: {self.source} is a total, but this takes a value a turn: leave out what "
+                "makes a total of it (.mean(), .sum(), .at_end(), outcome)"
+            )
 
 
 @dataclass(frozen=True)
-class Delta(_Whole):
+class Delta(OfScores):
     """x_t - x_{t+1}, and x_t itself for the last score before the last turn, which gets 0.
 
     The last turn is the answer, paid by the outcome; its score is not used. Telescopes: the
@@ -68,6 +66,8 @@ class Delta(_Whole):
     Source: as `Shortfall`; secondary sources disagree about the last two steps, and the telescoping
     sum decides.
     """
+
+    method: ClassVar[str] = "delta"
 
     def compute(self, batch: Batch) -> PerTurn:
         """The differences."""
@@ -81,12 +81,9 @@ class Delta(_Whole):
         values[rows[:-1]] -= np.where(together, source.values[rows[1:]], 0.0)
         return PerTurn(values, source.available)
 
-    def __str__(self) -> str:
-        return self._call("delta")
-
 
 @dataclass(frozen=True)
-class MinForm(_Whole):
+class MinForm(OfScores):
     """w_t * x_t with w = softmax(-x / temperature) over the turns: the total is nearly the minimum.
 
     So one bad step cannot be made up for by good ones, and padding with good ones pays nothing.
@@ -95,9 +92,11 @@ class MinForm(_Whole):
     temperature 0.1 is theirs.
     """
 
+    method: ClassVar[str] = "min_form"
     temperature: float = 0.1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_number(".min_form", "temperature", self.temperature, 0, above=True)
 
     def compute(self, batch: Batch) -> PerTurn:
@@ -112,12 +111,9 @@ class MinForm(_Whole):
         sums = np.maximum(np.add.reduceat(weights, starts), 1.0)
         return PerTurn(source.filled * weights / sums[batch.owner], source.available)
 
-    def __str__(self) -> str:
-        return self._call("min_form", *([] if self.temperature == 0.1 else [self.temperature]))
-
 
 @dataclass(frozen=True)
-class MinToGo(_Whole):
+class MinToGo(OfScores):
     """min over k >= t of x_k: what `min_form` approximates, as the return of each turn.
 
     Non-decreasing over turns, and at most x_t: a worse step lowers the return of all before it. A
@@ -125,6 +121,9 @@ class MinToGo(_Whole):
 
     Source: as `MinForm`, the strict form.
     """
+
+    method: ClassVar[str] = "min_to_go"
+    pays: ClassVar[Form | None] = Form.FULL
 
     def compute(self, batch: Batch) -> PerTurn:
         """The minima."""
@@ -135,6 +134,3 @@ class MinToGo(_Whole):
             rows = batch.rows(i)
             values[rows] = np.minimum.accumulate(scores[rows][::-1])[::-1]
         return PerTurn(np.where(source.available, values, 0.0), source.available)
-
-    def __str__(self) -> str:
-        return self._call("min_to_go")

@@ -12,13 +12,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from agentgym.errors import RewardError, did_you_mean
-from agentgym.rewards.expression import Number, OutcomeScore, Product, Reward, Signal, Sum
+from agentgym.rewards.arguments import is_finite
+from agentgym.rewards.expression import Number, OutcomeScore, Product, Reward, Signal, add
 from agentgym.rewards.groups import GROUP_OPERATIONS, GroupOperation
 from agentgym.rewards.operations import Condition
 from agentgym.rewards.schedules import SCHEDULES, Schedule
 
-MAX_CHARS = 4_000
+MAX_CHARS = 10_000
 MAX_DEPTH = 40
+"""Of a text; a sum counts once, however many terms it has."""
 METHODS = frozenset(
     {"mean", "sum", "over", "clip", "map", "when", "weight", "group", "at_end", "broadcast"}
     | {"to_go", "shortfall", "delta", "min_form", "min_to_go"}
@@ -48,16 +50,17 @@ def parse(text: str) -> Reward:
     Raises:
         RewardError: It is none; names what is wrong with it.
     """
-    if text.strip() in PRESETS:
-        text = PRESETS[text.strip()]
+    text = PRESETS.get(text.strip(), text.strip())
+    if not text:
+        raise RewardError("the reward is empty: give an expression, such as outcome, or a preset")
     if len(text) > MAX_CHARS:
         raise RewardError(f"a reward has at most {MAX_CHARS} characters, not {len(text)}")
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
+        tree = ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-        raise RewardError(f"cannot read the reward {text[:80]!r}: {error}") from None
-    reward = _Reader().reward(tree, 0)
-    return reward
+        reason = getattr(error, "msg", None) or str(error)
+        raise RewardError(f"cannot read the reward {text[:80]!r}: {reason}") from None
+    return _Reader().reward(tree, 0)
 
 
 class _Reader:
@@ -77,25 +80,55 @@ class _Reader:
                 return Number(-_number(number))
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return -self.reward(operand, depth + 1)
-            case ast.BinOp(op=ast.Add(), left=left, right=right):
-                return Sum(self.reward(left, depth + 1), self.reward(right, depth + 1))
-            case ast.BinOp(op=ast.Sub(), left=left, right=right):
-                return self.reward(left, depth + 1) - self.reward(right, depth + 1)
+            case ast.BinOp(op=ast.Add() | ast.Sub()):
+                return self._sum(node, depth)
             case ast.BinOp(op=ast.Mult(), left=left, right=right):
                 return Product(self.reward(left, depth + 1), self.reward(right, depth + 1))
             case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
                 return self._signal(name, args, keywords, depth)
             case ast.Call(func=ast.Attribute(value=source, attr=method), args=args, keywords=kw):
                 return self._method(self.reward(source, depth + 1), method, args, kw, depth)
-        raise RewardError(f"a reward cannot hold {_shown(node)}")
+            case ast.BinOp(op=ast.Div(), left=left, right=ast.Constant(value=int() | float())):
+                raise RewardError(
+                    f"a reward cannot hold {_shown(node)}: it takes no /, write a factor, as in "
+                    f"0.5 * {ast.unparse(left):.40}"
+                )
+            case ast.Compare() | ast.BoolOp():
+                raise RewardError(
+                    f"{_shown(node)} is a condition, not a reward: write x.when(outcome >= 0.5), "
+                    "and .when(...) again for another"
+                )
+        raise RewardError(
+            f"a reward cannot hold {_shown(node)}: it holds numbers, signals, + - * and methods"
+        )
+
+    def _sum(self, node: ast.expr, depth: int) -> Reward:
+        """Of as many terms as there are, from the left."""
+        terms: list[Reward] = []
+        while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub):
+            right = self.reward(node.right, depth + 1)
+            terms.append(right if isinstance(node.op, ast.Add) else -right)
+            node = node.left
+        return add(self.reward(node, depth + 1), *reversed(terms))
 
     def _signal(
         self, name: str, args: list[ast.expr], keywords: list[ast.keyword], depth: int
     ) -> Reward:
-        if name not in SIGNALS:
+        if name == "passed":
             raise RewardError(
-                f"there is no signal {name!r}{did_you_mean(name, ['outcome', *SIGNALS])}"
-                ": see `agentgym reward list`"
+                "passed is a condition, not a reward: write x.when(passed), or outcome for what is "
+                "paid"
+            )
+        if name == "spa" and not args and not keywords:
+            raise RewardError(
+                "spa takes the file of an estimator, which its `save` wrote: write "
+                "outcome + 0.2 * spa('FILE', calibrate='shift')"
+            )
+        if name not in SIGNALS:
+            close = did_you_mean(name, ["outcome", *SIGNALS, *PRESETS])
+            raise RewardError(
+                f"there is no signal {name!r}{close or '; '}{' ' if close else ''}"
+                "`agentgym reward list` shows all"
             )
         signal = _build(SIGNALS[name], *self._arguments(args, keywords, depth), name)
         assert isinstance(signal, Reward)
@@ -127,6 +160,8 @@ class _Reader:
         for keyword in keywords:
             if keyword.arg is None:
                 raise RewardError("a reward cannot hold **arguments")
+            if keyword.arg in named:
+                raise RewardError(f"the argument {keyword.arg} is given twice")
             named[keyword.arg] = self._argument(keyword.value, depth + 1)
         return [self._argument(each, depth + 1) for each in args], named
 
@@ -153,21 +188,27 @@ class _Reader:
     def _condition(
         self, left: ast.expr, comparison: ast.cmpop, threshold: ast.expr, depth: int
     ) -> Condition:
-        sign = _SIGNS.get(type(comparison))
-        if sign is None:
-            raise RewardError("a condition compares by >=, >, <= or <")
-        limit = self.reward(threshold, depth + 1)
+        signs = _SIGNS.get(type(comparison))
+        if signs is None:
+            raise RewardError(
+                "a condition compares by >=, >, <= or <: write outcome >= 1, or passed, for == 1"
+            )
+        source, limit = self.reward(left, depth + 1), self.reward(threshold, depth + 1)
+        sign = signs[0]
+        if isinstance(source, Number) and not isinstance(limit, Number):  # 0.5 <= outcome
+            source, limit, sign = limit, source, signs[1]
         if not isinstance(limit, Number):
             raise RewardError(f"a condition compares with a number, not {_shown(threshold)}")
-        return Condition(self.reward(left, depth + 1), sign, limit.value)
+        return Condition(source, sign, limit.value)
 
 
-_SIGNS: Mapping[type[ast.cmpop], str] = {
-    ast.GtE: ">=",
-    ast.Gt: ">",
-    ast.LtE: "<=",
-    ast.Lt: "<",
+_SIGNS: Mapping[type[ast.cmpop], tuple[str, str]] = {
+    ast.GtE: (">=", "<="),
+    ast.Gt: (">", "<"),
+    ast.LtE: ("<=", ">="),
+    ast.Lt: ("<", ">"),
 }
+"""How a comparison is written, and how with its sides exchanged."""
 _PLAIN: Mapping[str, type[GroupOperation | Schedule]] = {**GROUP_OPERATIONS, **SCHEDULES}
 
 
@@ -187,8 +228,9 @@ def _number(node: ast.Constant) -> float:
 
 def _literal(node: ast.Constant) -> int | float:
     value = node.value
-    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e15:
-        raise RewardError(f"a reward cannot hold {str(value)[:40]!r}: give a finite number")
+    if not is_finite(value):
+        raise RewardError(f"a reward cannot hold {ast.unparse(node)[:40]!r}: give a finite number")
+    assert isinstance(value, int | float)
     return value
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from agentgym.errors import RewardError, did_you_mean
 from agentgym.rewards.batch import Floats
-from agentgym.rewards.facts import number
+from agentgym.rewards.reading import number
 from agentgym.types import Observation, Trajectory
 
 FEATURES = ("action", "words", "observation", "feedback")

@@ -13,9 +13,10 @@ from typing import ClassVar
 import numpy as np
 
 from agentgym.errors import RewardError
-from agentgym.rewards.batch import Batch, Floats, PerTurn
+from agentgym.rewards.arguments import check_number
+from agentgym.rewards.batch import Batch, Floats, PerTurn, place
 from agentgym.rewards.expression import Signal, Stage
-from agentgym.rewards.reading import BatchSignal, check_number, place, place_of
+from agentgym.rewards.reading import BatchSignal
 from agentgym.rewards.text import register
 from agentgym.types import Trajectory
 
@@ -49,6 +50,7 @@ class TestsPassed(Signal):
 
     __test__: ClassVar[bool] = False  # it is none of pytest's
     name: ClassVar[str] = "tests_passed"
+    local: ClassVar[bool] = True
     facts: ClassVar[frozenset[str]] = frozenset({"tests"})
 
     def values(self, trajectory: Trajectory) -> Sequence[float | None]:
@@ -131,8 +133,8 @@ class WeightedTests(BatchSignal):
                 if len(tests) != len(names) or not all(map(tests.__contains__, names)):
                     odd = min(tests.keys() ^ set(names))
                     raise RewardError(
-                        f"{self}: the tests of {place_of(batch, row)} are not those of "
-                        f"{place_of(batch, rows[0])} ({odd!r} is only in one): record every test "
+                        f"{self}: the tests of {batch.place(row)} are not those of "
+                        f"{batch.place(rows[0])} ({odd!r} is only in one): record every test "
                         "of the task in each turn that runs them, under the same ids"
                     )
                 rows.append(row)

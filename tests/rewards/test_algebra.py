@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 
 from agentgym.errors import RewardError
 from agentgym.rewards import Number, Stage, bind, outcome, parse
-from agentgym.rewards.expression import Reward
-from agentgym.rewards.groups import ZScore
+from agentgym.rewards.batch import RUNNING
+from agentgym.rewards.expression import Reward, Sum
+from agentgym.rewards.groups import VarianceGate, ZScore
 from agentgym.rewards.schedules import Decay, Linear
 from agentgym.types import Completion, EpisodeKey, Outcome, Task, Trajectory, Turn
 
@@ -30,6 +32,7 @@ def episode(turns, score=0.0, sample=0, task="t"):
 
 
 numbers = st.floats(-3, 3, allow_nan=False).map(lambda x: round(x, 3))
+some_numbers = numbers | numbers.map(np.float64) | st.sampled_from([1e16, -1e-300, -2, 0])
 maybe = st.none() | numbers
 
 
@@ -55,29 +58,53 @@ def groups(draw):
 leaves = st.sampled_from(["outcome", "format", "valid", "fact('a')", "fact('b')"]).map(parse)
 
 
-def grown(inner):
+def neutral(inner):
+    """What keeps a total what it was when an episode takes longer."""
     factor = numbers.filter(lambda x: x != 0)
+    gates = st.sampled_from(
+        [outcome >= 0.5, parse("format") > 0.5, parse("fact('a')") <= np.float64(0)]
+    )
     return st.one_of(
         st.tuples(inner, inner).map(lambda p: p[0] + p[1]),
         st.tuples(inner, inner).map(lambda p: p[0] - p[1]),
         st.tuples(factor, inner).map(lambda p: p[0] * p[1]),
+        st.tuples(inner, factor).map(lambda p: p[0] - p[1]),
         st.tuples(inner, inner).map(lambda p: p[0] * p[1]),
         inner.map(lambda r: r.mean()),
-        inner.map(lambda r: r.sum()),
-        st.tuples(inner, st.integers(1, 50)).map(lambda p: p[0].over(p[1])),
         inner.map(lambda r: r.clip(-1.0, 1.0)),
+        inner.map(lambda r: r.clip(np.float64(0.25))),
         inner.map(lambda r: r.map("tanh", scale=0.5)),
-        inner.map(lambda r: r.when(outcome >= 0.5)),
+        inner.map(lambda r: r.map("sigmoid", shift=np.float64(0.5))),
+        inner.map(lambda r: r.shortfall(0.5)),
+        st.tuples(inner, gates).map(lambda p: p[0].when(p[1])),
         inner.map(lambda r: r.weight(Linear(1.0, 0.0, 10))),
         inner.map(lambda r: r.at_end()),
+        inner.map(lambda r: -r),
+        inner.map(lambda r: r if r.form.is_total else r.delta()),
+        inner.map(lambda r: r if r.form.is_total else r.min_form()),
+        inner.map(lambda r: r.group(ZScore(pool="totals"))),
+        inner.map(lambda r: r.group(VarianceGate())),
+    )
+
+
+def grown(inner):
+    return st.one_of(
+        neutral(inner),
+        inner.map(lambda r: r.sum()),
+        st.tuples(inner, st.integers(1, 50)).map(lambda p: p[0].over(p[1])),
         inner.map(lambda r: r.broadcast()),
         inner.map(lambda r: r.to_go(0.9)),
-        inner.map(lambda r: -r),
+        inner.map(lambda r: r if r.form.is_total else r.min_to_go()),
         inner.map(lambda r: r.group(ZScore())),
     )
 
 
-rewards = st.recursive(leaves, grown, max_leaves=6)
+def of(leaves, growth):
+    """Expressions of a few leaves."""
+    return st.recursive(leaves, growth, max_leaves=6)
+
+
+rewards = of(leaves, grown)
 many = settings(max_examples=150, deadline=None)
 
 
@@ -100,10 +127,26 @@ def test_the_parts_add_up_to_what_is_paid_and_are_finite(reward, group):
 
 
 @many
-@given(rewards)
+@given(of(leaves | some_numbers.map(Number), grown))
 def test_a_reward_is_its_text(reward):
     assert parse(str(reward)) == reward
     assert str(parse(str(reward))) == str(reward)
+
+
+@many
+@given(of(leaves | numbers.map(Number), grown), groups())
+def test_a_parts_name_is_a_reward_that_pays_what_the_part_pays(reward, group):
+    assert reward.reduced().reduced() == reward.reduced()
+    scored = score(reward, group)[0]
+    for name, values in scored.parts.items():
+        alone = score(parse(name), group)[0].per_turn
+        times = list(map(str, terms_of(reward))).count(name)
+        assert alone * times == pytest.approx(values)
+
+
+def terms_of(reward):
+    paid = reward.reduced()
+    return paid.terms if isinstance(paid, Sum) else (paid,)
 
 
 @many
@@ -117,11 +160,24 @@ def test_the_outcome_is_untouched(reward, group):
 
 @many
 @given(rewards.filter(lambda r: r.reduced().stage is Stage.CAUSAL), episodes(), turns_())
-def test_a_causal_value_stays_when_later_turns_are_added(reward, shorter, later):
-    shorter.outcome = Outcome(0.0, False)
-    longer = replace(shorter, turns=[*shorter.turns, later])
+def test_a_causal_value_stays_when_later_turns_are_added(reward, longer, later):
+    longer.turns.append(later)
+    shorter = replace(longer, turns=longer.turns[:-1], outcome=RUNNING)
     now, then = score(reward, [shorter])[0], score(reward, [longer])[0]
     assert (now.per_turn == then.per_turn[:-1]).all()
+
+
+@many
+@given(
+    of(leaves | numbers.map(Number), neutral), st.lists(maybe, min_size=2, max_size=2), st.data()
+)
+def test_no_total_depends_on_how_many_turns_of_the_same_there_were(reward, values, data):
+    each = turn(data.draw(st.sampled_from([None, "parse"])), a=values[0], b=values[1])
+    score_ = data.draw(st.sampled_from([0.0, 0.5, 1.0]))
+    short, long = (episode([each] * length, score_, length) for length in (2, 20))
+    other = episode([turn(a=1.0, b=-2.0)] * 3, 0.25, 1)
+    paid = {len(each.per_turn): each.total for each in score(reward, [other, short, long])}
+    assert paid[20] == pytest.approx(paid[2], rel=1e-6, abs=1e-6)
 
 
 @many
@@ -131,7 +187,7 @@ def test_the_order_of_a_group_does_not_matter(reward, group, random):
     random.shuffle(shuffled)
     by_key = {each.key: each.per_turn for each in score(reward, shuffled)}
     for each in score(reward, group):
-        assert np.allclose(by_key[each.key], each.per_turn, atol=1e-9)
+        assert by_key[each.key].tolist() == each.per_turn.tolist()  # to the bit
 
 
 @many
@@ -144,7 +200,7 @@ def test_what_else_is_in_the_batch_does_not_matter(reward, batch):
 @many
 @given(rewards, groups())
 def test_a_part_of_weight_zero_can_be_left_out(reward, group):
-    with_it = score(outcome + 0.0 * reward.reduced(), group)
+    with_it = score(outcome + 0.0 * reward, group)
     for scored, plain in zip(with_it, score(parse("outcome"), group), strict=True):
         assert (scored.per_turn == plain.per_turn).all()
 
@@ -152,7 +208,6 @@ def test_a_part_of_weight_zero_can_be_left_out(reward, group):
 @many
 @given(rewards, groups())
 def test_a_gate_that_is_always_open_changes_nothing_and_one_never_open_pays_nothing(reward, group):
-    reward = reward.reduced()
     plain = score(reward, group)
     for scored, same in zip(score(reward.when(outcome >= -1e9), group), plain, strict=True):
         assert np.array_equal(scored.per_turn, same.per_turn)
@@ -207,6 +262,95 @@ def test_gated_accumulation_by_the_mean():
     assert score(gra, [episode(without, 0.5)])[0].total == pytest.approx(0.52)
 
 
+def totals(text, turns=(2, 20), **facts):
+    """What won episodes of so many turns are paid in all; they are one group."""
+    batch = [episode([turn(**facts)] * count, 1.0, count) for count in turns]
+    return [each.total for each in score(parse(text), batch)]
+
+
+@pytest.mark.parametrize(
+    ("text", "total"),
+    [
+        # one value a trajectory: what is done to it is done to that one value
+        ("outcome.map('sigmoid')", 1 / (1 + math.exp(-1))),
+        ("outcome.map('exp')", math.e),
+        ("outcome.clip(0.5, 1)", 1.0),
+        ("outcome.shortfall(0.5)", 0.0),
+        # a number is as what it is added to: here a total, there a value a turn
+        ("outcome - 0.5", 0.5),
+        ("(outcome - 0.5).at_end()", 0.5),
+        ("(outcome - 0.5).map('tanh')", math.tanh(0.5)),
+        ("(outcome - 1).group(center(pool='totals'))", 0.0),
+        ("0.5 + format", 1.5),
+        ("(0.5 + format).mean()", 1.5),
+        ("2", 2.0),
+        # in groups of totals, values a turn count by their means
+        ("format.group(zscore(pool='totals'))", 0.0),
+        ("valid.group(center(pool='totals'))", 0.0),
+        # a product with a total is one of totals
+        ("format * outcome", 1.0),
+        ("(0.5 * format) * format", 0.5),
+        ("0.5 * fact('a').mean() * format.mean()", 1.0),
+        # what is done to a total of values a turn is done to the total
+        ("fact('a').mean().clip(0, 1.5)", 1.5),
+        ("(outcome + fact('a')).clip(0, 2.5)", 2.5),
+        ("(outcome + format).mean()", 2.0),
+        ("progress.map('sigmoid')", 0.5),
+        ("format.group(variance_gate())", 0.5),
+        ("fact('a').to_go(0).mean()", None),
+    ],
+)
+def test_length_is_not_paid_for(text, total):
+    paid = totals(text, a=2.0, progress=0)
+    if total is not None:
+        assert paid == pytest.approx([total, total])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("format.sum()", [2, 20]),
+        ("fact('a').sum() * format", [4, 40]),  # the sum, times the mean
+        ("fact('a').sum().clip(0, 30)", [4, 30]),  # the sum, clipped
+        ("(outcome + format).sum()", [3, 21]),
+        ("(outcome + format).over(10)", [0.3, 2.1]),
+        ("format.sum().when(outcome >= 0.5)", [2, 20]),
+        ("(1).sum()", [2, 20]),
+        ("progress.clip(0, 0.5)", [1, 10]),  # pays in full, and nothing for no progress
+        ("outcome.broadcast()", [2, 20]),
+    ],
+)
+def test_a_sum_that_is_asked_for_stays_a_sum(text, expected):
+    assert totals(text, a=2.0, progress=1) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("text", ["outcome.delta()", "format.mean().min_form()"])
+def test_operations_on_step_scores_refuse_totals(text):
+    with pytest.raises(RewardError, match="is a total, but this takes a value a turn: leave out"):
+        parse(text)
+
+
+@pytest.mark.parametrize("shape", ["right", "left", "flat"])
+def test_a_long_sum_is_read_bound_scored_and_written_in_no_time(shape):
+    parts = ["format", "outcome", "fact('a')"] * 10
+    text = {
+        "flat": " + ".join(["format"] * 600),
+        "left": f"({' + '.join(parts)}).mean()",
+        "right": " + (".join(parts) + ")" * (len(parts) - 1),
+    }[shape]
+    begun = time.process_time()
+    reward = parse(text)
+    paid = score(reward, [episode([turn(a=1.0)] * 4, 1.0)])[0].total
+    assert paid == pytest.approx(600 if shape == "flat" else 30)
+    assert parse(str(reward)) == reward
+    assert time.process_time() - begun < 0.5
+
+
+def test_a_comparison_may_have_its_number_first():
+    assert parse("format.when(0.5 <= outcome)") == parse("format.when(outcome >= 0.5)")
+    assert parse("format.when(0.5 < outcome)") == parse("format.when(outcome > 0.5)")
+
+
 def test_returns_to_go():
     facts = [turn(a=value) for value in (0.6, 0.2, 0.45, 1.1)]
     paid = score(parse("fact('a').sum().to_go(0.99)"), [episode(facts)])[0]
@@ -250,6 +394,29 @@ def test_schedules_follow_the_step():
         "format.weight(linear(1.0, 0.0, 0))",
         "format.group(zscore(ddof=3))",
         "1e999",
+        "9" * 400,
+        "format.clip('a')",
+        "format.clip((1, 2), 3)",
+        "format.map('tanh', 'a')",
+        "format.map(outcome)",
+        "format.to_go('a')",
+        "format.over(True)",
+        "format.over(1.5)",
+        "format.when(outcome)",
+        "format.when(1)",
+        "format.weight(0.5)",
+        "format.group(outcome)",
+        "format.group(zscore(eps='x'))",
+        "format.group(zscore(ddof=True))",
+        "format.group(zscore(std='no'))",
+        "format.group(variance_gate(tau='x'))",
+        "feedback_gain(mask=3)",
+        "info_gain(prefix=3)",
+        "ndcg(top=2.5)",
+        "fact(key='a', key='b')",
+        "fact(outcome)",
+        "fact(3)",
+        "fact('')",
         "True",
         "'format'",
         "format +" + " format +" * 1000,
@@ -277,7 +444,60 @@ def test_a_missing_fact_is_named_with_the_part_that_needs_it_before_the_first_ep
         bind(parse("outcome + 0.5 * progress"), {"a", "b"})
 
 
-@pytest.mark.parametrize("wrong", [math.nan, math.inf, "1", [1]])
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("", "the reward is empty: give an expression"),
+        ("passed", r"passed is a condition, .*\.when\(passed\)"),
+        ("outcome / 2", r"takes no /, write a factor, as in 0\.5 \* outcome"),
+        ("outcome == 1", r"is a condition, not a reward: write x\.when"),
+        ("format.when(outcome == 1)", "outcome >= 1, or passed"),
+        ("spa", r"spa takes the file of an estimator.*spa\('FILE'"),
+        (
+            "fromat",
+            r"no signal 'fromat'; did you mean 'format'\? `agentgym reward list` shows all$",
+        ),
+        ("xyzzy", "no signal 'xyzzy'; `agentgym reward list` shows all$"),
+        ("format.when(outcome)", "a comparison, as in outcome >= 0.5"),
+    ],
+)
+def test_a_refusal_says_what_to_write(text, remedy):
+    with pytest.raises(RewardError, match=remedy):
+        parse(text)
+
+
+def test_conditions_are_not_true_or_false_in_python():
+    with pytest.raises(RewardError, match=r"one at a time: x\.when\(outcome >= 0.5\)\.when"):
+        outcome.when((outcome >= 0.5) and (outcome <= 0.7))
+    with pytest.raises(RewardError, match="False is given: give a comparison"):
+        outcome.when(outcome == 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("outcome + fact('a').sum() * 10", "fact"),
+        ("fact('a').to_go() * fact('a')", r"to_go\(\) \* fact"),
+        ("fact('a').min_to_go() * 10 * 10 * 0", "min_to_go"),
+        ("fact('a').group(zscore())", "too large or too small for a float"),
+        ("fact('a').group(zscore(eps=0.0))", "too large or too small for a float"),
+    ],
+)
+def test_what_overflows_is_refused_with_part_turn_and_episode(text, part):
+    batch = [episode([turn(a=sign * 1e308)] * 3, sample=i) for i, sign in enumerate((1, -1))]
+    with pytest.raises(RewardError, match=part) as refused:
+        score(parse(text), batch)
+    if "group" not in text:
+        assert "at turn 1 of episode t#0.0" in str(refused.value)
+
+
+@pytest.mark.parametrize("step", [math.nan, math.inf, "1", None])
+def test_the_step_is_a_finite_number(step):
+    with pytest.raises(RewardError, match=r"step is .*: give a finite number"):
+        score(outcome, [episode([turn()])], step)
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, "1", [1], 10**400])
 def test_a_fact_that_is_no_finite_number_is_named_with_its_turn(wrong):
     with pytest.raises(RewardError, match=r"fact 'a' of turn 2 of episode t#0.0 is .*finite"):
         score(parse("fact('a')"), [episode([turn(a=1.0), turn(a=wrong)])])
@@ -295,6 +515,12 @@ def test_an_episode_without_outcome_or_turns_is_refused():
 def test_only_finite_numbers_take_part(wrong):
     with pytest.raises(RewardError):
         outcome * wrong
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert np.float64(0.5) * outcome == 0.5 * outcome
+    assert outcome - np.float64(0.5) == parse("outcome - 0.5")
+    assert str(outcome.when(outcome >= np.float64(0.5))) == "outcome.when(outcome >= 0.5)"
 
 
 def test_numbers_compare_by_value():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from agentgym.errors import RewardError
 from agentgym.policy.llamacpp import LlamaCppPolicy
 from agentgym.prompt import Conversation
-from agentgym.rewards import Batch, Stage, bind, parse
+from agentgym.rewards import Batch, Form, Stage, bind, parse
 from agentgym.rewards.information import MASK, FeedbackGain, InfoGain
 from agentgym.rewards.scorer import TableScorer
 from agentgym.rewards.scorer_llamacpp import LlamaScorer
@@ -259,7 +259,9 @@ def test_what_is_missing_is_named_with_the_signal_the_turn_and_the_remedy():
         values(InfoGain(), [played], None)
 
 
-@pytest.mark.parametrize("data", [{}, {"answer": ""}, {"answers": []}, {"answer": 3 * [1]}])
+@pytest.mark.parametrize(
+    "data", [{}, {"answer": ""}, {"answers": []}, {"answer": 3 * [1]}, {"answer": 42}]
+)
 def test_a_task_without_reference_is_refused(data):
     scorer = likelihoods(LP)
     with pytest.raises(RewardError, match="info_gain: task 't' has no reference answer"):
@@ -269,6 +271,16 @@ def test_a_task_without_reference_is_refused(data):
 def test_a_scorer_that_comes_back_short_is_named_with_the_turn():
     scorer = TableScorer(lambda context, target: [-1.0] if "clue" in context else [-1.0, -1.0])
     with pytest.raises(RewardError, match=r"info_gain: turn 2 of episode t#0.0: .* 1 log-prob"):
+        values(InfoGain(), [episode(["q", "clue"], scorer, answer="New York")], scorer)
+
+
+def test_a_scorer_that_answers_no_numbers_is_refused():
+    class Talkative(TableScorer):
+        def logprobs(self, requests):
+            return ["likely"] * len(requests)
+
+    scorer = Talkative(lambda context, target: [-1.0])
+    with pytest.raises(RewardError, match="info_gain: the scorer answered other things than log-"):
         values(InfoGain(), [episode(["q", "clue"], scorer, answer="New York")], scorer)
 
 
@@ -307,8 +319,8 @@ def test_what_cannot_be_asked_is_refused(wrong):
 def test_neither_is_causal_and_only_gains_of_the_answer_add_up():
     assert InfoGain().stage is Stage.FINISHED
     assert FeedbackGain().stage is Stage.FINISHED
-    assert InfoGain().total
-    assert not FeedbackGain().total
+    assert InfoGain().form is Form.FULL
+    assert FeedbackGain().form is Form.TURNS
     assert parse(str(InfoGain(kind="prob", prefix="A:\n"))) == InfoGain(kind="prob", prefix="A:\n")
 
 

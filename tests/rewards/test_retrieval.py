@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from episodes import episode, paid, told, turn, unhurried
 from hypothesis import given
@@ -27,6 +29,8 @@ def test_one_miss_between_two_hits():
 
 def test_a_document_shown_twice_counts_once():
     assert value(["a", "a"], ["a"]) == 1.0
+    counted_twice = value(["a", "b"], ["a", "b"]) * (1 + 1 / math.log2(3))  # over a gain of 1
+    assert counted_twice == pytest.approx(1.630930, abs=NEAR)  # as the released code gives
 
 
 def test_vrags_total_is_a_sum_of_three():

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 import pytest
 
+import agentgym
 from agentgym import cli
 from agentgym.collector import Collector, episode_keys
 from agentgym.errors import RewardError
 from agentgym.evaluate import Plan, Run
 from agentgym.policy import open_policy
-from agentgym.rewards import PRESETS, bind, parse
+from agentgym.rewards import PRESETS, Bound, bind, parse
 from agentgym.rewards.collecting import rewarded
 from agentgym.rewards.online import ShapedReward
 from agentgym.rewards.rescore import rescore, row
 from agentgym.store import Store
+from agentgym.types import Outcome
 
 ENV = "agentgym/ALFWorld-v0"
 SMALL = {"size": "small"}
@@ -101,6 +104,68 @@ def test_a_shaped_environment_can_be_collected_from():
         assert outcomes == [*[None] * (len(outcomes) - 1), 1.0]  # there is none before the end
 
 
+def test_what_could_not_be_verified_is_no_fault_of_the_environment():
+    class Unverified(gym.Wrapper):
+        """Ends at once, and cannot say how."""
+
+        provides = frozenset()
+
+        def step(self, action):
+            shown, _, _, _, info = self.env.step(action)
+            unknown = Outcome(0.0, False, "no_tests", available=False)
+            return shown, 0.0, True, False, {**info, "outcome": unknown}
+
+    env = ShapedReward(Unverified(gym.make(ENV, **SMALL)), "outcome - 0.5 + valid.over(4)")
+    _, info = env.reset(seed=0, options={"task": TASKS[0], "hints": ["oracle"]})
+    _, paid, terminated, _, info = env.step(info["oracle"])
+    assert terminated
+    assert info["outcome"].label == "no_tests"
+    assert info["signals"] == {"outcome": None, "(-0.5).at_end()": None, "valid.over(4)": 0.25}
+    assert paid == 0.25
+
+
+def test_schedules_follow_the_training_step_online_too():
+    env = ShapedReward(gym.make(ENV, **SMALL), "valid.over(4).weight(linear(1.0, 0.0, 10))")
+    paid = []
+    for env.training_step in (0.0, 5.0, 10.0):
+        _, info = env.reset(seed=0, options={"task": TASKS[0], "hints": ["oracle"]})
+        paid.append(env.step(info["oracle"])[1])
+    assert paid == [0.25, 0.125, 0.0]
+
+
+@pytest.mark.parametrize("reward", ["0.1 * progress + valid.over(50)", "novelty(fact='progress')"])
+def test_what_is_paid_online_costs_the_same_late_as_early_where_no_part_looks_back(
+    reward, monkeypatch
+):
+    seen = []
+    score = Bound.score
+
+    def counted(self, trajectories, step=0.0):
+        seen.append(len(trajectories[0].turns))
+        return score(self, trajectories, step)
+
+    monkeypatch.setattr(Bound, "score", counted)
+    env = ShapedReward(gym.make(ENV, **SMALL), reward)
+    env.reset(seed=0, options={"task": TASKS[0]})
+    for _ in range(4):
+        env.step("look")
+    assert seen == ([1, 1, 1, 1] if "valid" in reward else [1, 2, 3, 4])
+
+
+def test_the_advice_for_what_is_not_known_online_can_be_read():
+    with pytest.raises(RewardError, match="nobody knows yet") as refused:
+        ShapedReward(gym.make(ENV), "outcome + (0.5 * format + valid).mean()")
+    advice = "(0.5 * format + valid).over(max_turns), or (0.5 * format + valid).sum()"
+    assert str(refused.value).endswith(f"say {advice}")
+    for text in advice.replace("max_turns", "50").split(", or "):
+        ShapedReward(gym.make(ENV), f"outcome + {text}")
+
+
+def test_a_world_that_does_not_say_what_it_provides_is_refused():
+    with pytest.raises(RewardError, match="does not say which facts it provides"):
+        ShapedReward(gym.make("CartPole-v1"), "outcome")
+
+
 # -------------------------------------------------------------------------------- while collecting
 
 
@@ -122,6 +187,21 @@ def test_each_group_is_rewarded_when_its_last_sample_has_ended():
             assert scored is not None
             assert scored.key == trajectory.key == again.key
             assert np.array_equal(scored.per_turn, again.per_turn)
+
+
+def test_groups_that_are_too_small_to_be_set_against_are_refused_or_told_of(caplog):
+    keys = list(episode_keys(ENV, TASKS[:1], seeds=[0], group=3))
+    collector = Collector(lambda: gym.make(ENV, **SMALL), open_policy("random"))
+    bound = bind(parse(GROUPED), gym.make(ENV, **SMALL))
+
+    async def everything(group):
+        return [pair async for pair in rewarded(collector.stream(keys), bound, group=group)]
+
+    with pytest.raises(RewardError, match=r"group is 1: give the number of samples .* at least 2"):
+        asyncio.run(everything(1))
+    pairs = asyncio.run(everything(2))
+    assert len(pairs) == 3
+    assert "1 groups have fewer than 2 samples" in caplog.text
 
 
 # ------------------------------------------------------------------------------------- stored runs
@@ -191,7 +271,60 @@ def test_presets_pay_where_the_world_has_their_facts_and_say_what_is_missing_els
                 assert scored.per_turn.any()
 
 
+@pytest.mark.parametrize("reward", [GROUPED, "verpo"])
+def test_the_order_in_which_episodes_ended_changes_no_bit(store, tmp_path, reward):
+    lines = (store.path / "episodes.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "episodes.jsonl").write_bytes(b"".join(reversed(lines)))
+    (tmp_path / "manifest.json").write_bytes((store.path / "manifest.json").read_bytes())
+    found = []
+    for run in (store, Store.open(tmp_path)):
+        bound = bind(parse(reward), {"progress", "tests"})
+        found.append({each.key: each.per_turn.tolist() for each in rescore(run, bound)})
+    assert found[0] == found[1]
+
+
+def test_incomplete_groups_of_a_run_are_told_of(store, tmp_path, caplog):
+    lines = (store.path / "episodes.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "episodes.jsonl").write_bytes(b"".join(lines[:-1]))  # it was killed
+    (tmp_path / "manifest.json").write_bytes((store.path / "manifest.json").read_bytes())
+    killed = Store.open(tmp_path)
+    list(rescore(killed, bind(parse(GROUPED), killed.manifest)))
+    assert "1 of 3 groups are incomplete (fewer than 2 scored episodes)" in caplog.text
+
+
 # ------------------------------------------------------------------------------------ command line
+
+
+def test_rewards_of_a_run_say_what_made_them_and_are_not_replaced_unasked(store, capsys):
+    args = ["score", str(store.path), "--name", "said", "--reward"]
+    assert cli.main([*args, "outcome.weight(linear(1, 0, 10))", "--step", "5"]) == 0
+    about = json.loads((store.path / "rewards" / "said.json").read_text())
+    assert about == {
+        "reward": "outcome.weight(linear(start=1, end=0, steps=10))",
+        "step": 5.0,
+        "scorer": None,
+        "agentgym": agentgym.__version__,
+        "episodes": 6,
+    }
+    before = (store.path / "rewards" / "said.jsonl").read_bytes()
+    assert cli.main([*args, "outcome"]) != 0
+    assert "holds another reward" in capsys.readouterr().err
+    assert (store.path / "rewards" / "said.jsonl").read_bytes() == before
+    assert cli.main([*args, "outcome", "--force"]) == 0
+    assert json.loads((store.path / "rewards" / "said.json").read_text())["reward"] == "outcome"
+
+
+def test_what_is_not_scored_is_not_explained(store, tmp_path, capsys):
+    (trajectory,) = list(store.episodes())[:1]
+    unscored = replace(trajectory, outcome=Outcome(0.0, False, available=False))
+    with Store.create(tmp_path / "run", store.manifest) as run:
+        run.append(unscored)
+    for reward in ("format", GROUPED):
+        args = ["--reward", reward, "--episode", "1"]
+        assert cli.main(["reward", "explain", str(tmp_path / "run"), *args]) != 0
+        assert "is not scored, so that nothing is paid for it" in capsys.readouterr().err
+    assert cli.main(["score", str(tmp_path / "run"), "--reward", "outcome"]) != 0
+    assert "no scored episode" in capsys.readouterr().err
 
 
 def test_an_evaluation_computes_its_reward_and_refuses_one_it_cannot_before_it_starts(
@@ -262,7 +395,15 @@ def test_list_names_every_signal_and_preset_with_what_it_needs(capsys):
     assert by_name["progress"]["needs"] == ["progress"]
     assert by_name["info_gain"]["needs"] == ["scorer"]
     assert by_name["weighted_tests"]["when"] == "group"
-    assert {each["preset"] for each in said["presets"]} == set(PRESETS)
+    assert by_name["neg_distance"]["needs"] == ["image_size", "point", "target_box"]
+    assert by_name["score_delta"]["needs"] == ["max_score", "score"]
+    assert by_name["novelty"]["needs"] == ["state_key"]
+    assert by_name["fact"]["needs"] == ["key=…"]
+    assert by_name["potential"]["needs"] == ["fact=…"]
+    presets = {each["preset"]: each for each in said["presets"]}
+    assert set(presets) == {*PRESETS, "spa"}
+    assert presets["gra"]["when"] == "finished"
+    assert "spa('FILE'" in presets["spa"]["reward"]
 
 
 @pytest.mark.parametrize(
@@ -276,3 +417,9 @@ def test_list_names_every_signal_and_preset_with_what_it_needs(capsys):
 def test_score_refuses_what_it_cannot_do(store, args, reason, capsys):
     assert cli.main(["score", str(store.path), *args]) != 0
     assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("step", ["nan", "inf"])
+def test_a_step_that_is_no_finite_number_is_refused(store, step, capsys):
+    assert cli.main(["score", str(store.path), "--reward", "outcome", "--step", step]) == 2
+    assert f"'{step}': give a finite number" in capsys.readouterr().err

@@ -521,7 +521,7 @@ def run(tmp_path):
 
 
 def score(run, capsys, scorer, reward=REWARD):
-    code = cli.main(["score", str(run.path), "--reward", reward, "--scorer", scorer])
+    code = cli.main(["score", str(run.path), "--reward", reward, "--scorer", scorer, "--force"])
     return code, capsys.readouterr().err
 
 

@@ -140,7 +140,7 @@ def test_each_episode_of_a_batch_is_by_itself():
 def test_what_looks_ahead_is_known_at_the_end_and_has_a_text(method):
     reward = parse(f"(fact('x') + fact('y')){method}")
     assert reward.stage is Stage.FINISHED
-    assert reward.total
+    assert reward.reduced() == reward  # paid as it is
     assert parse(str(reward)) == reward
     assert parse("fact('x').shortfall(0.9)").stage is Stage.CAUSAL
 

@@ -44,10 +44,12 @@ def test_rare_tests_weigh_more_as_worked_by_hand():
     assert found == pytest.approx([0.343377, 0.924378, 0.129639, 0.343377], abs=NEAR)
     weights = parse("weighted_tests").weights(np.array([1, 0.75, 0.25, 0]))
     assert weights == pytest.approx([0.129639, 0.213738, 0.581001, 0.957911], abs=NEAR)
+    alike = np.exp(-2 * np.array([1, 0.75, 0.25, 0])) / weights - 1e-6  # N of each
+    assert alike == pytest.approx([1.043937, 1.043941, 1.043941, 1.043937], abs=NEAR)
 
 
 def test_the_advantage_of_weighted_tests_is_centred_over_all_turns():
-    found = paid("weighted_tests.group(zscore(std=False))", *group(ROWS))
+    found = paid("weighted_tests.group(center())", *group(ROWS))
     assert found == pytest.approx([-0.091816, 0.489185, -0.305554, -0.091816], abs=NEAR)
     assert sum(found) == pytest.approx(0, abs=1e-12)
 
@@ -120,7 +122,7 @@ def test_a_discounted_pass_is_worth_less_the_later_it_comes():
 
 def test_verpo_adds_the_trajectorys_advantage_to_each_of_its_turns():
     one, two = ran(ROWS[:3], score=1.0), ran(ROWS[3:], sample=1)
-    turns = paid("weighted_tests.group(zscore(std=False))", one, two)
+    turns = paid("weighted_tests.group(center())", one, two)
     half = 0.99**3 / 2
     expected = [
         value + share for value, share in zip(turns, [half, half, half, -half], strict=True)
