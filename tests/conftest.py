@@ -81,3 +81,10 @@ def box_backend(request):
     if why := no_boxes(request.param):
         missing(why)
     return request.param
+
+
+@pytest.fixture(scope="session")
+def local_boxes():
+    """Says that local boxes can be started here."""
+    if why := no_boxes("local"):
+        missing(why)

@@ -17,7 +17,7 @@ from agentgym.collector import Collector, episode_keys
 from agentgym.errors import RewardError
 from agentgym.evaluate import Plan, Run
 from agentgym.policy import open_policy
-from agentgym.rewards import PRESETS, Bound, bind, parse
+from agentgym.rewards import PRESETS, Bound, Stage, bind, parse
 from agentgym.rewards.collecting import rewarded
 from agentgym.rewards.online import ShapedReward
 from agentgym.rewards.rescore import rescore, row
@@ -232,6 +232,7 @@ EVERYWHERE = {"gra", "gra-sum", "dra", "dra-sum"}
 WORLDS = {
     ENV: (SMALL, EVERYWHERE | {"dense-progress"}),
     "agentgym/Clarify-v0": ({}, EVERYWHERE),
+    "agentgym/SWE-v0": ({"backend": "local", "max_turns": 5}, EVERYWHERE | {"verpo"}),
     "agentgym/TextWorld-v0": ({"family": "coin", "level": 1}, EVERYWHERE | {"dense-progress"}),
 }
 """Each world's arguments, and the presets that bind to it."""
@@ -240,6 +241,8 @@ WORLDS = {
 @pytest.fixture(scope="module", params=WORLDS)
 def runs(request, tmp_path_factory):
     """A world, and what the oracle and a random player did in it."""
+    if request.param == "agentgym/SWE-v0":
+        request.getfixturevalue("local_boxes")
     if request.param == "agentgym/TextWorld-v0":
         pytest.importorskip("textworld", reason="needs agentgym-env[textworld]")
     args, binds = WORLDS[request.param]
@@ -261,8 +264,11 @@ def test_presets_pay_where_the_world_has_their_facts_and_say_what_is_missing_els
             with pytest.raises(RewardError, match=r"needs the fact '\w+'|asks a model"):
                 bind(parse(preset), run.manifest)
             continue
-        for scored in rescore(run, bind(parse(preset), run.manifest)):
-            if policy == "oracle":  # valid and won: every turn is paid, on top of the outcome
+        bound = bind(parse(preset), run.manifest)
+        for scored in rescore(run, bound):
+            if bound.stage is Stage.GROUP:  # one episode a group: nothing to set it against
+                assert not scored.per_turn.any()
+            elif policy == "oracle":  # valid and won: every turn is paid, on top of the outcome
                 assert (scored.per_turn > 0).all()
                 assert scored.total > scored.outcome == 1.0
             elif preset.startswith("gra") and scored.outcome < 0.5:  # the gate is closed
