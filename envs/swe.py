@@ -44,6 +44,8 @@ class SWE(Env):
         submit_at_limit: Whether the work is graded at the turn limit too, though nobody submitted.
         tests_each_turn: Whether the hidden tests are run after every turn that changed a file, in
             a box of their own, for signals that read them; the policy is told nothing.
+        confirm: Whether tests that pass are asked again with wrong answers, which they must then
+            refuse: another run of the tests, for work that mends something.
         backend: `docker`, `local` or `auto`.
         command_timeout_s: Longest a command may take, if it does not ask for less.
         episode_timeout_s: Longest all commands of an episode may take together.
@@ -81,6 +83,7 @@ class SWE(Env):
         outcome: str = "passed",
         submit_at_limit: bool = False,
         tests_each_turn: bool = False,
+        confirm: bool = True,
         backend: str = "auto",
         command_timeout_s: float = 60.0,
         episode_timeout_s: float = 3600.0,
@@ -116,6 +119,7 @@ class SWE(Env):
         self.graded = outcome == "levels"
         self.submit_at_limit = submit_at_limit
         self.tests_each_turn = tests_each_turn
+        self.confirm = confirm
         self.command_timeout_s = command_timeout_s
         self.episode_timeout_s = episode_timeout_s
         self.output_chars = int(output_chars)
@@ -210,13 +214,13 @@ class SWE(Env):
         except OSError as error:
             raise InvalidAction("system", f"{error.strerror}: {error.filename}") from error
         if self.tests_each_turn and reply.outcome is None:
-            self._facts["tests"] = dict(self._grade().tests) or None
+            self._facts["tests"] = dict(self._grade(confirm=False).tests) or None
         return reply._replace(facts={**self._facts, **reply.facts})
 
     def judge(self) -> Outcome:
         """At the turn limit: graded if `submit_at_limit`, else nothing was submitted."""
         if self.submit_at_limit:
-            return self._outcome(self._grade())
+            return self._outcome(self._grade(self.confirm))
         return self._outcome(Verdict("no_submit"))
 
     def oracle(self) -> Action | None:
@@ -310,7 +314,7 @@ class SWE(Env):
         return Reply(f"{tools.told(done, self.output_chars)}\n{said}")
 
     def _do_submit(self) -> Reply:
-        verdict = self._grade()
+        verdict = self._grade(self.confirm)
         outcome = self._outcome(verdict)
         patched = re.findall(r"^diff --git a/\S+ b/(\S+)$", verdict.patch, re.MULTILINE)
         facts = {**evidence(verdict), **localisation(patched, self._swe.gold, verdict.patch)}
@@ -320,12 +324,16 @@ class SWE(Env):
 
     # ---------------------------------------------------------------- grading
 
-    def _grade(self) -> Verdict:
+    def _grade(self, confirm: bool) -> Verdict:
         assert self._backend is not None
         changes = {**self._before, **{change.path: change for change in self.box.changes()}}
         graders = Limits(max(self.limits.memory_mb, 4096), self.limits.cpus, 1024, 2048)
         return grade(
-            self._swe, changes.values(), self._backend, lambda image: self._open(image, graders)
+            self._swe,
+            changes.values(),
+            self._backend,
+            lambda image: self._open(image, graders),
+            confirm=confirm,
         )
 
     def _outcome(self, verdict: Verdict) -> Outcome:

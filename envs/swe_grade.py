@@ -1,27 +1,46 @@
-"""Grading a policy's work on a repository: in a box that the policy never saw.
+"""Grading a policy's work on a repository: in boxes that the policy never saw.
 
 What counts of the policy's changes (`agentgym.envs.swe_guard`) is written into a fresh box, with
-the hidden tests, and with a canary: a test of a random name that must fail. A run in which it does
-not, or which ends well, was tampered with. Outcomes are levels: `no_submit`, `empty`, `fails`,
-`passes`.
+the hidden tests, and with a canary: a test that must fail. A run in which it does not, that ends
+well, that was stopped, or whose output is too long to be kept whole is not believed. What it says
+of the tests that must be mended is then asked again, in another fresh box and with some answers
+wrong (`agentgym.envs.swe_control`): the work must fail where the task's own solution does. Outcomes
+are levels: `no_submit`, `empty`, `fails`, `passes`.
+
+What this cannot tell: work that knows right answers from wrong ones, which is to solve the issue
+where the tests run instead of in the code; with one test to mend, work that cheats at random in one
+run and not in the other, a quarter of the times; without a solution, or where no hidden test has an
+answer to change, work that makes all pass but what it takes for the canary; where a script writes
+the reward, work that writes part of it itself, or, where no test of it is known, all.
+`Verdict.confirmed` says whether wrong answers were told.
 """
 
 from __future__ import annotations
 
-import difflib
+import hashlib
+import json
+import math
+import os
 import posixpath
+import random
 import re
-import secrets
 import shlex
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
+from agentgym.cache import cache_folder
+from agentgym.envs.swe_control import Canary, spoil, spoilable
+from agentgym.envs.swe_diff import carry_out, read_file, read_versions, version_after, write_diff
 from agentgym.envs.swe_guard import keep
-from agentgym.errors import SandboxError
-from agentgym.sandbox import Backend, Change, Image, Sandbox
+from agentgym.errors import SandboxError, TaskError
+from agentgym.sandbox import Backend, Change, ExecResult, Image, Sandbox
 from agentgym.tasks.swe import SWETask
 from agentgym.tasks.swe_logs import PARSERS, Status, is_kept, is_solved
+from agentgym.tasks.swe_patches import files_of
 
 LEVELS = ("no_submit", "empty", "fails", "passes")
 LADDER = (0.0, 0.25, 0.5, 1.0)
@@ -29,6 +48,11 @@ LADDER = (0.0, 0.25, 0.5, 1.0)
 2508.10548); its numbers could not be verified."""
 LOG_CHARS = 8_000
 """How much of what tests printed is kept, from its end."""
+_OUTPUT_BYTES = 16 << 20
+_CONTROL = "1"
+"""Of the way in which controls are made: another one makes them anew."""
+_ATTEMPTS = 3
+_NO_REWARD = "no reward file"
 _COMMIT = (
     "rm -rf .git && if command -v git >/dev/null; then git init --quiet && git add --all && "
     "GIT_AUTHOR_DATE='2000-01-01T00:00:00Z' GIT_COMMITTER_DATE='2000-01-01T00:00:00Z' "
@@ -59,6 +83,8 @@ class Verdict:
     """The work that counted, as a unified diff."""
     log: str = ""
     """The end of what the tests printed."""
+    confirmed: bool = False
+    """Whether tests with wrong answers failed, as they do with the task's own solution."""
 
     @property
     def passed(self) -> bool:
@@ -94,7 +120,14 @@ def _build(task: SWETask, commands: Sequence[str], backend: Backend) -> str:
 # -------------------------------------------------------------------------------- grading
 
 
-def grade(task: SWETask, changes: Iterable[Change], backend: Backend, open_box: Open) -> Verdict:
+def grade(
+    task: SWETask,
+    changes: Iterable[Change],
+    backend: Backend,
+    open_box: Open,
+    *,
+    confirm: bool = True,
+) -> Verdict:
     """Run the tests of a task on a policy's work.
 
     Args:
@@ -102,29 +135,51 @@ def grade(task: SWETask, changes: Iterable[Change], backend: Backend, open_box: 
         changes: All that the policy changed in the repository.
         backend: Where images are.
         open_box: Starts a fresh box.
+        confirm: Ask again, with wrong answers, about tests that pass.
 
     Raises:
-        SandboxError: The infrastructure failed: this says nothing about the work.
+        SandboxError: The infrastructure failed, or the task's own files do: this says nothing about
+            the work.
     """
-    with open_box(grader_image(task, backend)) as box:
-        kept = keep(changes, protected(task), lambda path: _read(box, task, path))
-        patch = "".join(_diff(box, task, change) for change in kept.changes)
-        flags = list(kept.refused)
+    image = grader_image(task, backend)
+    with closing(open_box(image)) as box:
+        kept = keep(changes, protected(task), lambda path: read_file(box, task.workdir, path))
+        before = read_versions(box, task.workdir, [each.path for each in kept.changes])
+        _put_tests(task, box)
+        done, flags = carry_out(box, task.workdir, kept.changes)
+        flags = [*kept.refused, *flags]
+        patch = "".join(
+            write_diff(change.path, before[change.path], version_after(change)) for change in done
+        )
         if not patch:
             return Verdict("empty", flags=tuple(flags))
-        for change in kept.changes:
-            _carry_out(box, task, change)
-        return run_tests(task, box, patch, flags)
+        verdict = _run(task, box, patch, flags)
+    return _asked_again(task, verdict, done, image, open_box) if confirm else verdict
 
 
 def protected(task: SWETask) -> set[str]:
-    """Files that a policy has no say about, and folders, which end in `/`."""
-    named = re.findall(r"^(?:---|\+\+\+) [ab]/(\S.*?)\t?$", task.test_patch, re.MULTILINE)
+    """Files that a policy has no say about, and folders, which end in `/`.
+
+    Raises:
+        SandboxError: The test patch is damaged.
+    """
     graded = (*task.tests, *task.fail_to_pass, *task.pass_to_pass)
     files = (test.partition("::")[0] for test in graded)
     own = {path for path in files if path.endswith(".py")}
-    own |= {*named, *task.hidden, *task.removed, *task.protected}
-    return own | {folder for path in own if (folder := _tests_folder(path))}
+    own |= {*_patched(task), *task.hidden, *task.removed, *task.protected}
+    own |= {folder for path in own if (folder := _tests_folder(path))}
+    scripts = {posixpath.normpath(word) for word in re.findall(r"[\w./-]+", task.test_command)}
+    scripts -= {".", *_patched(task, task.gold, "solution")}
+    reward = posixpath.normpath(posixpath.join(task.workdir, task.reward_file or "."))
+    return own | scripts | {posixpath.relpath(reward, task.workdir)}
+
+
+def _patched(task: SWETask, patch: str | None = None, what: str = "test patch") -> tuple[str, ...]:
+    """Files of a patch of the task's, of its tests if not said."""
+    try:
+        return files_of(task.test_patch if patch is None else patch)
+    except TaskError as error:
+        raise SandboxError(f"task {task.id}: its {what}: {error}") from error
 
 
 def _tests_folder(path: str) -> str:
@@ -136,37 +191,64 @@ def _tests_folder(path: str) -> str:
     return ""
 
 
-def run_tests(task: SWETask, box: Sandbox, patch: str = "", flags: Sequence[str] = ()) -> Verdict:
+def run_tests(task: SWETask, box: Sandbox) -> Verdict:
     """Run the hidden tests in a box, canary included, and say what came of it.
 
     Raises:
         SandboxError: The hidden tests cannot be put there.
     """
+    _put_tests(task, box)
+    return _run(task, box)
+
+
+def _put_tests(task: SWETask, box: Sandbox) -> None:
+    """Done before anything of the policy's is there, so that nothing of it can be in the way."""
+    if task.test_patch and (said := _apply(task, box, task.test_patch)):
+        raise SandboxError(f"task {task.id}: its test patch does not apply: {said}")
+    try:
+        for path, content in task.hidden.items():
+            box.write(posixpath.join(task.workdir, path), content)
+    except OSError as error:
+        raise SandboxError(f"task {task.id}: its hidden tests: {error}") from error
+
+
+def _apply(task: SWETask, box: Sandbox, patch: str) -> str:
+    """Apply a patch; what is wrong with it, if it does not."""
+    box.write(_PATCH, patch)
+    done = box.run(f"git apply --whitespace=nowarn {_PATCH}", cwd=task.workdir)
+    return done.output[-500:] or "no reason is given" if done.code else ""
+
+
+def _run(
+    task: SWETask,
+    box: Sandbox,
+    patch: str = "",
+    flags: Sequence[str] = (),
+    spoiled: Mapping[str, str] = MappingProxyType({}),
+) -> Verdict:
     flags = list(flags)
-    for path, content in task.hidden.items():
+    for path, content in spoiled.items():
         box.write(posixpath.join(task.workdir, path), content)
-    if task.test_patch:
-        box.write(_PATCH, task.test_patch)
-        applied = box.run(f"git apply --whitespace=nowarn {_PATCH}", cwd=task.workdir)
-        if applied.code != 0:
-            raise SandboxError(
-                f"task {task.id}: its test patch does not apply: {applied.output[-500:]}"
-            )
     canary = Canary.of(task)
     tests = list(task.tests)
     if canary is not None:
         box.write(posixpath.join(task.workdir, canary.path), canary.source)
-        tests.append(canary.argument)
-    command = task.test_command
-    arguments = " ".join(map(shlex.quote, tests))
-    command = command.replace("{tests}", arguments) if "{tests}" in command else command
-    done = box.run(command, cwd=task.workdir, timeout_s=task.tests_timeout_s, keep_bytes=16 << 20)
+        tests.append(canary.argument)  # last, when what it is there to catch has been imported
+    if task.evaluation == "reward_file":
+        box.run(f"rm -rf -- {shlex.quote(task.reward_file)}", cwd=task.workdir)
+    command = task.test_command.replace("{tests}", " ".join(map(shlex.quote, tests)))
+    done = box.run(
+        command, cwd=task.workdir, timeout_s=task.tests_timeout_s, keep_bytes=_OUTPUT_BYTES
+    )
     if done.stopped:
         flags.append(f"tests stopped: {done.stopped}")
+    elif done.elided and task.evaluation == "tests":
+        flags.append("output too long")
+    whole = not (done.stopped or done.elided)
     if task.evaluation == "reward_file":
-        return _of_reward_file(task, box, patch, flags, done.output)
-    found = PARSERS[task.parser](done.output)
-    if canary is not None and (why := canary.objection(found, done.code)):
+        return _of_reward_file(task, box, patch, flags, done)
+    found = PARSERS[task.parser](done.output) if whole else {}
+    if whole and canary is not None and (why := canary.objection(found, done.code)):
         flags.append(why)
         found = {}
     return _verdict(task, found, patch, flags, done.output)
@@ -195,106 +277,118 @@ def _share(tests: Mapping[str, bool]) -> float:
 
 
 def _of_reward_file(
-    task: SWETask, box: Sandbox, patch: str, flags: Sequence[str], log: str
+    task: SWETask, box: Sandbox, patch: str, flags: Sequence[str], done: ExecResult
 ) -> Verdict:
     """The verdict of tests that write a number in [0, 1] into a file of their own."""
-    told = _read(box, task, task.reward_file) or b""
+    told = b"" if done.stopped else read_file(box, task.workdir, task.reward_file) or b""
     try:
-        reward = min(max(float(told.decode()), 0.0), 1.0)
+        reward = float(told.decode())
     except ValueError:
-        reward, flags = 0.0, [*flags, "no reward file"]
-    level = "passes" if reward == 1.0 else "fails"
+        reward = math.nan
+    if math.isnan(reward):
+        reward, flags = 0.0, [*flags, _NO_REWARD]
+    reward = min(max(reward, 0.0), 1.0)
     return Verdict(
-        level,
+        "passes" if reward == 1.0 else "fails",
         tests={"reward": reward == 1.0},
         fail_to_pass=reward,
         pass_to_pass=1.0,
         flags=tuple(flags),
         patch=patch,
-        log=log[-LOG_CHARS:],
+        log=done.output[-LOG_CHARS:],
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Canary:
-    """A test that must fail."""
-
-    path: str
-    argument: str
-    """How the test command is told of it."""
-    name: str
-    source: str
-
-    @classmethod
-    def of(cls, task: SWETask) -> Canary | None:
-        """One for the runner of a task; None where there is no way to name it one more test."""
-        if "{tests}" not in task.test_command:
-            return None
-        word = f"t{secrets.token_hex(8)}"
-        folder = posixpath.dirname(next(iter(task.tests), "").partition("::")[0])
-        path = posixpath.join(folder, f"test_{word}.py")
-        if task.parser == "unittest":
-            module = path[: -len(".py")].replace("/", ".")
-            source = (
-                f"import unittest\n\nclass Test{word}(unittest.TestCase):\n"
-                f"    def test_{word}(self):\n        self.assertEqual(1, 2)\n"
-            )
-            return cls(path, module, f"test_{word}", source)
-        source = f"def test_{word}():\n    assert 1 == 2\n"
-        return cls(path, path, f"test_{word}", source)
-
-    def objection(self, found: Mapping[str, Status], code: int) -> str:
-        """Why a run is not to be believed; nothing if it was run, and failed."""
-        statuses = [status for name, status in found.items() if self.name in name]
-        if not statuses:
-            return "canary not run"
-        if any(status != "failed" for status in statuses) or code == 0:
-            return "canary passed"
-        return ""
+# -------------------------------------------------------------------------------- asked again
 
 
-# -------------------------------------------------------------------------------- files
+class _Control(NamedTuple):
+    """Tests with wrong answers, and which then fail with the task's own solution."""
+
+    files: Mapping[str, str]
+    fails: Sequence[str]
 
 
-def _read(box: Sandbox, task: SWETask, path: str) -> bytes | None:
+def _asked_again(
+    task: SWETask, verdict: Verdict, changes: Sequence[Change], image: str, open_box: Open
+) -> Verdict:
+    """The verdict, if what it says of the tests to be mended also holds where some are wrong."""
+    claimed = {name for name in _mended(task) if verdict.tests.get(name)}
+    controls = _controls(task, image, open_box) if claimed else []
+    control = next((each for each in controls if claimed.intersection(each.fails)), None)
+    if control is None:
+        return verdict
+    with closing(open_box(image)) as box:
+        _put_tests(task, box)
+        carry_out(box, task.workdir, changes)
+        again = _run(task, box, spoiled=control.files)
+    belied = [name for name in claimed if again.tests[name] == (name in control.fails)]
+    if not belied:
+        return replace(verdict, confirmed=True)
+    easy = any(again.tests[name] for name in belied)
+    why = "passes tests with wrong answers" if easy else "does not pass twice"
+    return replace(
+        verdict,
+        level="fails",
+        tests=dict.fromkeys(verdict.tests, False),
+        fail_to_pass=0.0,
+        pass_to_pass=0.0,
+        flags=(*verdict.flags, *again.flags, why),
+    )
+
+
+def _mended(task: SWETask) -> list[str]:
+    if task.evaluation == "reward_file":
+        return ["reward"]
+    return [name for name in task.fail_to_pass if name not in task.flaky]
+
+
+def _controls(task: SWETask, image: str, open_box: Open) -> list[_Control]:
+    """A task's controls, made once and kept in the cache: two, if it has tests for that."""
+    told: list[object] = [
+        _CONTROL,
+        task.id,
+        task.test_command,
+        task.tests,
+        task.fail_to_pass,
+        task.gold,
+    ]
+    told += [task.bug, task.test_patch, dict(task.hidden), task.parser, task.flaky]
+    key = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
+    place = cache_folder("swe", "controls", f"{key}.json")
     try:
-        return box.read(posixpath.join(task.workdir, path))
-    except OSError as error:
-        if isinstance(error, SandboxError):
-            raise
-        return None
+        return [_Control(*each) for each in json.loads(place.read_text())]
+    except (OSError, ValueError, TypeError):
+        made = _make_controls(task, key, image, open_box) if task.gold else []
+    partial = place.with_name(f"{key}.{os.getpid()}.{threading.get_ident()}")
+    with suppress(OSError):  # then they are made again
+        place.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(made))
+        partial.replace(place)
+    return made
 
 
-def _carry_out(box: Sandbox, task: SWETask, change: Change) -> None:
-    path = posixpath.join(task.workdir, change.path)
-    if change.kind == "deleted":
-        box.run(f"rm -f -- {shlex.quote(path)}")
-    elif change.content is not None:
-        box.write(path, change.content, mode=change.mode & 0o777)
-
-
-def _diff(box: Sandbox, task: SWETask, change: Change) -> str:
-    """A change as a unified diff; nothing if the file is as it was."""
-    before = _read(box, task, change.path)
-    after = None if change.kind == "deleted" else change.content
-    if before == after:
-        return ""
-    old, new = (
-        [] if data is None else data.decode("utf-8", "replace").splitlines(keepends=True)
-        for data in (before, after)
-    )
-    names = (
-        "/dev/null" if before is None else f"a/{change.path}",
-        "/dev/null" if after is None else f"b/{change.path}",
-    )
-    lines = list(difflib.unified_diff(old, new, *names))
-    body = "".join(x if x.endswith("\n") else f"{x}\n\\ No newline at end of file\n" for x in lines)
-    header = f"diff --git a/{change.path} b/{change.path}\n"
-    if before is None:
-        header += f"new file mode 100{change.mode & 0o777:o}\n"
-    elif after is None:
-        header += "deleted file mode 100644\n"
-    return header + (body or "")
+def _make_controls(task: SWETask, key: str, image: str, open_box: Open) -> list[_Control]:
+    draw = random.Random(key)
+    wanted = spoilable(task, _patched(task))
+    with closing(open_box(image)) as box:
+        _put_tests(task, box)
+        read = {path: read_file(box, task.workdir, path) or b"" for path in wanted}
+    sources = {path: data.decode("utf-8", "replace") for path, data in read.items()}
+    made: list[_Control] = []
+    for _ in range(_ATTEMPTS):
+        for files in spoil(sources, wanted, draw):
+            with closing(open_box(image)) as box:
+                _put_tests(task, box)
+                if _apply(task, box, task.gold):
+                    return []
+                solved = _run(task, box, spoiled=files)
+            fails = [name for name in _mended(task) if not solved.tests[name]]
+            if fails and {*solved.flags} <= {_NO_REWARD}:
+                made.append(_Control(files, fails))
+        if made:
+            break
+    return made
 
 
 def evidence(verdict: Verdict) -> dict[str, Any]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import configparser
 import posixpath
 import re
+import sys
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
+from agentgym.envs.swe_diff import quote
 from agentgym.sandbox import Change
 
 LARGEST_FILE = 4 << 20
@@ -18,8 +20,9 @@ LARGEST_FILE = 4 << 20
 INFRASTRUCTURE = re.compile(
     r"""
     (^|/) (
-        conftest\.py | pytest\.ini | \.pytest\.ini | sitecustomize\.py | usercustomize\.py
-      | noxfile\.py | [^/]+\.pth | [^/]+\.egg-link | [^/]+\.(dist|egg)-info/.*
+        conftest\.py | \.?pytest\.(ini|toml) | sitecustomize\.py | usercustomize\.py
+      | \.coveragerc(\.toml)? | noxfile\.py | [^/]+\.pth | [^/]+\.egg-link
+      | [^/]+\.(dist|egg)-info/.*
     ) $
     """,
     re.VERBOSE,
@@ -31,11 +34,16 @@ SHADOW = re.compile(r"(?:^|/)(?:pytest|_pytest|pluggy|unittest|py|xdist|pytest_\
 has such a package already, as pytest's has, it is what there is to work on."""
 
 LITTER = re.compile(
-    r"(^|/)(__pycache__|\.pytest_cache|\.mypy_cache|\.ruff_cache|\.hypothesis)/|\.py[co]$|~$"
+    r"(^|/)(__pycache__|\.(pytest|mypy|ruff)_cache|\.hypothesis|\.git|\.venv|\.tox|\.nox)/"
+    r"|\.py[co]$|~$"
 )
 """What running a program leaves; it is neither work nor suspicious."""
 
-_SECTIONS = ("pytest", "tool:pytest", "unittest", "coverage:run", "aliases")
+COMPILED = re.compile(r"\.(so|pyd|dll|dylib)(\.[\d.]+)?$")
+"""Modules that nobody can read, and that are found before those that one can."""
+
+_SECTIONS = ("pytest", "unittest", "coverage", "aliases", "testenv", "entry_points")
+_ROOTS = ("", "src", "lib")
 _CONFIGURATION = ("pyproject.toml", "setup.cfg", "tox.ini")
 
 
@@ -59,54 +67,70 @@ def keep(
             all that is in them, which end in `/`.
         read_base: What a file held before, None if it was not there.
     """
+    changes = sorted(changes, key=lambda change: change.path)
     named = list(protected)
     kept, closed = Kept(), {posixpath.normpath(path) for path in named if path[-1:] != "/"}
     folders = tuple(f"{posixpath.normpath(path)}/" for path in named if path[-1:] == "/")
+    packages = {
+        posixpath.dirname(path)
+        for change in changes
+        if posixpath.basename(path := posixpath.normpath(change.path)) == "__init__.py"
+    }
+    behind: tuple[str, ...] = ()  # what may be a link still
     for change in changes:
         path = posixpath.normpath(change.path)
         if LITTER.search(path) or change.type == "folder":
             continue
         known = path in closed or path.startswith(folders)
-        why = "protected test" if known else _objection(change, path, read_base)
+        why = "protected test" if known else _objection(change, path, packages, read_base)
+        if not why and path.startswith(behind):
+            why = "not a regular file"
         if why:
-            kept.refused.append(f"{why}: {path}")
+            kept.refused.append(f"{why}: {quote(path)}")
+            behind = (*behind, f"{path}/") if change.kind != "added" else behind
         else:
             kept.changes.append(change)
     return kept
 
 
-def _objection(change: Change, path: str, read_base: Callable[[str], bytes | None]) -> str:
+def _objection(
+    change: Change, path: str, packages: Set[str], read_base: Callable[[str], bytes | None]
+) -> str:
     if path.startswith(("/", "../")) or path in ("..", "."):
         return "outside"
-    if INFRASTRUCTURE.search(path) or _shadows(path, read_base):
+    if INFRASTRUCTURE.search(path) or _shadows(path, packages, read_base):
         return "test infrastructure"
-    if change.kind == "deleted":
-        name = posixpath.basename(path)
-        return (
-            "configuration" if name in _CONFIGURATION and _tests_of(name, read_base(path)) else ""
-        )
-    if change.type != "file":
+    if COMPILED.search(path):
+        return "compiled"
+    name, base = posixpath.basename(path), None
+    if change.kind != "added" or name in _CONFIGURATION:
+        base = read_base(path)
+    if change.type != "file" or (change.kind != "added" and base is None):
         return "not a regular file"
+    if change.kind == "deleted":
+        return "configuration" if name in _CONFIGURATION and _tests_of(name, base) else ""
     if change.content is None or len(change.content) > LARGEST_FILE:
         return "too large"
-    name = posixpath.basename(path)
-    if name in _CONFIGURATION and _tests_of(name, change.content) != _tests_of(
-        name, read_base(path)
-    ):
+    if name in _CONFIGURATION and _tests_of(name, change.content) != _tests_of(name, base):
         return "configuration"
     return ""
 
 
-def _shadows(path: str, read_base: Callable[[str], bytes | None]) -> bool:
+def _shadows(path: str, packages: Set[str], read_base: Callable[[str], bytes | None]) -> bool:
+    """Whether a new module would be found in the place of a test runner's, or of Python's own."""
     found = SHADOW.search(path)
-    if found is None:
+    if found is not None:
+        own = path if found[0].endswith(".py") else f"{path[: found.end()]}__init__.py"
+        return read_base(own) is None
+    root, name = posixpath.split(path.removesuffix("/__init__.py"))
+    if name.removesuffix(".py") not in sys.stdlib_module_names or not path.endswith(".py"):
         return False
-    own = path if found[0].endswith(".py") else f"{path[: found.end()]}__init__.py"
-    return read_base(own) is None
+    inside = root in packages or read_base(posixpath.join(root, "__init__.py")) is not None
+    return (root in _ROOTS or not inside) and read_base(path) is None
 
 
 def _tests_of(name: str, content: bytes | None) -> Any:
-    """The parts of a configuration that say how tests are run; `unreadable` where nobody can say.
+    """The parts of a configuration that say how tests are run; all of it where nobody can say.
 
     Parsed, so that a change of its layout, or of anything else in the file, does not matter.
     """
@@ -115,15 +139,15 @@ def _tests_of(name: str, content: bytes | None) -> Any:
     try:
         text = content.decode()
         if name == "pyproject.toml":
-            tools = tomllib.loads(text).get("tool", {})
-            return {
-                tool: tools[tool] for tool in sorted(tools) if tool.startswith(("pytest", "cov"))
-            }
+            read = tomllib.loads(text)
+            tools, project = read.get("tool", {}), read.get("project", {})
+            told = {tool: tools[tool] for tool in tools if tool.startswith(("pytest", "cov"))}
+            return told | {"plugins": project.get("entry-points", {}).get("pytest11", {})}
         parser = configparser.RawConfigParser()
-        parser.read_string(text)
+        parser.read_string("\n".join(text.splitlines()))  # at all that pytest takes for their ends
     except (UnicodeDecodeError, ValueError, AttributeError, configparser.Error):
-        return "unreadable"
-    sections = [s for s in parser.sections() if s in _SECTIONS or s.startswith("testenv")]
+        return content  # any change of it may be one of this
+    sections = [each for each in parser.sections() if any(word in each for word in _SECTIONS)]
     return {section: dict(parser[section]) for section in sorted(sections)}
 
 

@@ -23,7 +23,7 @@ def kept(*changes, protected=(), base=None):
 
 def test_work_on_sources_counts():
     paths = ["a.py", "src/deep/b.c", "README.md", "docs/conf.py", "tests/helpers.py", "pytester.py"]
-    assert kept(*map(change, paths)) == (paths, [])
+    assert kept(*map(change, paths)) == (sorted(paths), [])
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,11 @@ def test_work_on_sources_counts():
         "x.dist-info/entry_points.txt",
         "./conftest.py",
         "a/../conftest.py",
+        "pytest.toml",
+        ".coveragerc",
+        "json.py",
+        "src/json/__init__.py",
+        "scripts/random.py",
     ],
 )
 def test_what_a_test_runner_reads_by_itself_does_not(path):
@@ -56,9 +61,46 @@ def test_what_a_test_runner_reads_by_itself_does_not(path):
 def test_the_repository_of_a_test_runner_can_be_worked_on():
     base = {"src/_pytest/__init__.py": b"", "src/pytest.py": b""}
     paths = ["src/_pytest/runner.py", "src/_pytest/new.py", "src/pytest.py"]
-    assert kept(*map(change, paths), base=base) == (paths, [])
+    assert kept(*map(change, paths), base=base) == (sorted(paths), [])
     assert kept(change("_pytest/runner.py"), base=base)[1]
     assert kept(change("src/_pytest/conftest.py"), base=base)[1]
+
+
+def test_a_module_in_a_package_may_be_named_like_one_of_pythons():
+    base = {"pkg/__init__.py": b"", "types.py": b""}
+    paths = ["pkg/types.py", "new/__init__.py", "new/json.py", "types.py", "json/x.txt"]
+    assert kept(*map(change, paths), base=base) == (sorted(paths), [])
+    assert kept(change("src/__init__.py"), change("src/json.py"))[0] == ["src/__init__.py"]
+
+
+def test_nothing_counts_behind_what_may_be_a_link():
+    edits = [change("data", kind="deleted", content=None), change("data/x.py")]
+    assert kept(*edits)[1] == ["not a regular file: data", "not a regular file: data/x.py"]
+    assert kept(*edits, base={"data": b""})[0] == ["data", "data/x.py"]
+
+
+@pytest.mark.parametrize("path", ["a.cpython-311-x86_64-linux-gnu.so", "b/c.pyd", "libx.so.1.2"])
+def test_compiled_modules_do_not_count(path):
+    assert kept(change(path)) == ([], [f"compiled: {path}"])
+
+
+def test_flags_can_be_printed_whatever_a_file_is_called():
+    assert kept(change("a\n\udcff/conftest.py"))[1] == [
+        'test infrastructure: "a\\n\\377/conftest.py"'
+    ]
+
+
+@pytest.mark.parametrize(
+    "hidden", [b"[pytest] # ]\naddopts = x\n", b"[a]\nx = 1\x0c[pytest]\x0caddopts = x\n"]
+)
+def test_configuration_is_read_as_test_runners_read_it(hidden):
+    assert kept(change("tox.ini", hidden))[1] == ["configuration: tox.ini"]
+
+
+def test_any_change_of_configuration_that_cannot_be_read_may_be_one_of_tests():
+    base = {"setup.cfg": b"[a]\n[a]\n[tool:pytest]\naddopts =\n"}
+    edit = change("setup.cfg", base["setup.cfg"] + b" -p evil\n", kind="modified")
+    assert kept(edit, base=base)[1] == ["configuration: setup.cfg"]
 
 
 @pytest.mark.parametrize("path", ["../outside.py", "/etc/passwd", "a/../../b.py", ".."])
@@ -118,7 +160,9 @@ BASE = {
     ],
 )
 def test_configuration_counts_unless_it_changes_how_tests_are_run(path, content, counts):
-    paths, refused = kept(change(path, content, kind="modified"), base=BASE)
+    paths, refused = kept(
+        change(path, content, kind="modified" if path in BASE else "added"), base=BASE
+    )
     assert (paths == [path], refused == []) == (counts, counts)
 
 
