@@ -8,73 +8,33 @@ its issue only describes.
 
 from __future__ import annotations
 
-import ast
-import io
 import json
-import posixpath
 import random
 import re
 import shlex
-import subprocess
-import sys
-import tarfile
-import tempfile
-import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import unified_diff
-from pathlib import Path
 
 from agentgym.errors import ConfigError
 from agentgym.sandbox import ExecResult, Image, Sandbox
 from agentgym.tasks.swe import SWETask
+from agentgym.tasks.swe_describe import describe
 from agentgym.tasks.swe_logs import PARSERS, Status
 from agentgym.tasks.swe_mutate import Mutant, combine, mutants
+from agentgym.tasks.swe_source import WORKDIR, Project
 
-WORKDIR = "/testbed"
-PYTEST = "python3 -m pytest -q -rfEsxXp --tb=short --color=no -p no:cacheprovider -o addopts="
-"""Every test by name in the summary, and nothing that the project's own options would add."""
 MOST_BROKEN = 0.3
 """A bug that fails more than this share of the tests is too plain to be worth a task."""
-MOST_BYTES = 64 * 2**20
-"""Of a source tree."""
 SUITE_TIMEOUT_S = 600.0
-DOWNLOAD_TIMEOUT_S = 300.0
 
 OpenBox = Callable[[Image], Sandbox]
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how far it is, and of how much."""
 
 _PASSED = frozenset({"passed", "xfailed"})
-_REQUIREMENT = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9][A-Za-z0-9.!+_-]*)")
-_SKIPPED_FOLDERS = frozenset({"venv", "__pycache__", "node_modules", "build", "dist"})
-_NOT_SOURCE = frozenset({"setup.py", "conftest.py", "noxfile.py", "tasks.py", "fabfile.py"})
 _COMPILED = {"PYTHONDONTWRITEBYTECODE": "1"}
 """Compiled files are read, which halves the time of a run; none is written of what is broken."""
-_NOT_PACKAGES = frozenset({"tests", "test", "testing", "docs", "doc", "examples", "benchmarks"})
-
-
-@dataclass(frozen=True, slots=True)
-class Project:
-    """A source tree with tests."""
-
-    name: str
-    version: str
-    files: Mapping[str, bytes]
-    """Path in the tree to content."""
-    source_paths: tuple[str, ...]
-    """Files that may get bugs."""
-    test_paths: tuple[str, ...]
-    """Files of tests."""
-    test_command: str
-    """Run at the root of the tree; `{tests}` stands for files of tests."""
-    base: str = "base"
-    """What its image begins with."""
-
-    @property
-    def image(self) -> Image:
-        """The tree, as it is, in `WORKDIR`."""
-        return Image(self.base, {f"{WORKDIR}/tree.tar": pack(self.files)}, workdir=WORKDIR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,185 +49,6 @@ class Baseline:
     """Lines that the tests run, by file."""
     duration_s: float
     """Of the tests."""
-
-
-# ---- sources ----
-
-
-def read_source(what: str | Path, *, cache: Path | None = None, base: str = "base") -> Project:
-    """A project from `NAME==VERSION`, which pip downloads as source, a folder or an archive.
-
-    To know what it downloads, pip runs the project's own build backend, as for an installation.
-
-    Args:
-        what: As above; archives are `.tar` with any compression.
-        cache: Where downloads are kept; nowhere if None.
-        base: What the image begins with: a Python with pytest and what the project needs.
-
-    Raises:
-        ConfigError: It cannot be had or read, or has no tests.
-    """
-    path = Path(what).expanduser()
-    requirement = _REQUIREMENT.fullmatch(str(what))
-    if path.is_dir():
-        return make_project(path.resolve().name, "", read_folder(path), base=base)
-    if path.is_file():
-        name, _, version = re.sub(r"\.(tar(\.\w+)?|tgz)$", "", path.name).rpartition("-")
-        return make_project(name or path.stem, version, _read_archive(path), base=base)
-    if requirement is None:
-        raise ConfigError(f"source {str(what)!r} is no file or folder, and not like NAME==VERSION")
-    name, version = requirement.groups()
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = cache / f"{name}-{version}" if cache else Path(scratch)
-        found = sorted(folder.glob("*.tar.*")) or _download(name, version, folder)
-        return make_project(name, version, _read_archive(found[0]), base=base)
-
-
-def make_project(
-    name: str, version: str, files: Mapping[str, bytes], *, base: str = "base"
-) -> Project:
-    """A project from its files: which are source, which are tests, and how these are run.
-
-    Raises:
-        ConfigError: There is no package, or there are no tests.
-    """
-    tests = tuple(sorted(path for path in files if _is_test(path)))
-    if not tests:
-        raise ConfigError(f"{name} has no tests (test_*.py): take a source archive that has them")
-    roots = _packages(files)
-    source = tuple(
-        path
-        for path in sorted(files)
-        if path.endswith(".py")
-        and any(path == root or path.startswith(f"{root}/") for root in roots)
-        and not _NOT_PACKAGES & set(path.split("/")[:-1])
-        and not _is_test(path)
-        and path.rpartition("/")[2] not in _NOT_SOURCE
-    )
-    if not source:
-        raise ConfigError(f"{name} has no Python package at its top or in src: nothing to break")
-    in_src = any(root.startswith("src/") for root in roots)
-    path = f"PYTHONPATH={WORKDIR}/src " if in_src else ""
-    command = f"{path}{PYTEST} {{tests}}"
-    return Project(name, version, dict(files), source, tests, command, base)
-
-
-def _is_test(path: str) -> bool:
-    name = path.rpartition("/")[2]
-    return bool(re.fullmatch(r"test_.*\.py|.*_test\.py|tests\.py", name))
-
-
-def _packages(files: Iterable[str]) -> list[str]:
-    """Packages and modules, at the top or in `src`."""
-    inits = {path.removesuffix("/__init__.py") for path in files if path.endswith("/__init__.py")}
-    for prefix in ("src/", ""):
-        packages = [
-            root
-            for root in sorted(inits)
-            if posixpath.dirname(root) == prefix.rstrip("/")
-            and posixpath.basename(root) not in _NOT_PACKAGES
-        ]
-        modules = [
-            path
-            for path in sorted(files)
-            if path.endswith(".py")
-            and posixpath.dirname(path) == prefix.rstrip("/")
-            and posixpath.basename(path) not in _NOT_SOURCE
-        ]
-        if packages or modules:
-            return packages or modules
-    return []
-
-
-def _download(name: str, version: str, folder: Path) -> list[Path]:
-    """Have pip fetch the source; `--no-binary` for it alone, or pip builds its tools as well.
-
-    Raises:
-        ConfigError: It cannot.
-    """
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-    command += [f"--no-binary={name}", f"{name}=={version}", f"--dest={folder}"]
-    try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=DOWNLOAD_TIMEOUT_S,
-            stdin=subprocess.DEVNULL,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ConfigError(f"pip took too long over {name}=={version}: try again") from error
-    found = sorted(folder.glob("*.tar.*"))
-    if done.returncode or not found:
-        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-        why = lines[-1] if lines else "there is no source archive"
-        hint = "give a folder or an archive instead"
-        raise ConfigError(f"pip cannot download the source of {name}=={version}: {why}: {hint}")
-    return found
-
-
-def _read_archive(path: Path) -> dict[str, bytes]:
-    """The regular files of an archive, without the one folder that they are in.
-
-    Raises:
-        ConfigError: It is no archive, or would write outside its folder, or is too large.
-    """
-    files: dict[str, bytes] = {}
-    try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                safe = tarfile.data_filter(member, WORKDIR)
-                if member.isfile() and not member.name.endswith(".pyc"):
-                    _check_size(sum(map(len, files.values())) + member.size, path)
-                    stream = archive.extractfile(member)
-                    name = posixpath.normpath(safe.name)
-                    files[name] = stream.read() if stream else b""
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise ConfigError(f"cannot read {str(path)!r} as a source archive: {error}") from error
-    tops = {name.partition("/")[0] for name in files}
-    if len(tops) == 1 and all("/" in name for name in files):
-        files = {name.partition("/")[2]: content for name, content in files.items()}
-    return {name: files[name] for name in sorted(files)}
-
-
-def read_folder(folder: Path) -> dict[str, bytes]:
-    """The regular files of a folder, without what tools leave behind; links are not followed.
-
-    Raises:
-        ConfigError: It cannot be read, or is too large.
-    """
-    files: dict[str, bytes] = {}
-    size = 0
-    try:
-        for path in sorted(folder.rglob("*")):
-            name = path.relative_to(folder)
-            hidden = any(part.startswith(".") for part in name.parts[:-1])
-            if hidden or _SKIPPED_FOLDERS & set(name.parts):
-                continue
-            if path.is_symlink() or not path.is_file():
-                continue
-            size += path.stat().st_size
-            _check_size(size, folder)
-            files[name.as_posix()] = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"cannot read the source in {str(folder)!r}: {error}") from error
-    return files
-
-
-def _check_size(size: int, path: Path) -> None:
-    if size > MOST_BYTES:
-        raise ConfigError(f"{str(path)!r} holds more than {MOST_BYTES // 2**20} MB: too large")
-
-
-def pack(files: Mapping[str, bytes]) -> bytes:
-    """Files as a tar, the same bytes for the same files."""
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for path in sorted(files):
-            member = tarfile.TarInfo(path)
-            member.size = len(files[path])
-            archive.addfile(member, io.BytesIO(files[path]))
-    return stream.getvalue()
 
 
 # ---- running tests ----
@@ -561,97 +342,3 @@ def diff(before: Mapping[str, str], after: Mapping[str, str]) -> str:
             for line in unified_diff(old, new, f"a/{path}", f"b/{path}")
         ]
     return "".join(patch)
-
-
-# ---- what the policy reads ----
-
-_TITLE = re.compile(r"^_+ (.+?) _+$", re.MULTILINE)
-_FRAME = re.compile(r"^(\S+\.py):(\d+): in .*$")
-_VALUE = re.compile(r"^(\w+) += (?!<)(.{1,200})$")
-_REMARK = re.compile(r"E +(Use -vv? to|\.{3} ?Full output truncated|$)")
-_MOST_SYMPTOMS = 3
-_MOST_LINES = 12
-
-
-def describe(project: Project, failing: Iterable[str], output: str) -> str:
-    """An issue in words, from what tests printed: what was tried, and what came of it.
-
-    It names no test, and no place in the source.
-    """
-    symptoms: dict[str, str] = {}
-    for section in _failures(output):
-        tried, came = _symptom(section, project)
-        if came:
-            symptoms.setdefault(came, tried)
-    parts = [
-        f"{project.name} {project.version}".rstrip() + " does not do what it should.",
-        "This worked before. Something in the library's own code has changed since; the fault is "
-        "there and not in how it is used.",
-    ]
-    for came, tried in list(symptoms.items())[:_MOST_SYMPTOMS]:
-        if tried:
-            parts.append(f"With\n\n{_indented(tried)}\n\nwe get\n\n{_indented(came)}")
-        else:
-            parts.append(f"We get\n\n{_indented(came)}")
-    number = len(set(failing))
-    if number > len(symptoms) or number > _MOST_SYMPTOMS:
-        parts.append("There may be more like this. Please find the cause, and correct it there.")
-    else:
-        parts.append("Please find the cause, and correct it there.")
-    return "\n\n".join(parts) + "\n"
-
-
-def _failures(output: str) -> list[str]:
-    """What pytest printed of each failure."""
-    body = re.split(r"^=+ short test summary info =+$", output, flags=re.MULTILINE)[0]
-    return _TITLE.split(body)[2::2]
-
-
-def _symptom(section: str, project: Project) -> tuple[str, str]:
-    """What a test did, and the error, of one failure as `--tb=short --showlocals` has it."""
-    section = re.split(r"^(?:-{3,}|={3,}) ", section, flags=re.MULTILINE)[0]
-    place: tuple[str, int] | None = None
-    error: list[str] = []
-    values: dict[str, str] = {}
-    in_test = False
-    for line in section.splitlines():
-        if frame := _FRAME.match(line):
-            in_test = place is None and frame[1] in project.test_paths
-            if in_test:  # the test itself: what it calls in its own file comes later
-                place = (frame[1], int(frame[2]))
-        elif line.startswith("E "):
-            if not _REMARK.match(line):
-                error.append(line[1:].removeprefix("   ").rstrip())
-        elif in_test and (value := _VALUE.match(line)):
-            values[value[1]] = value[2]
-    tried = _tried(project.files[place[0]].decode(), place[1], values) if place else ""
-    error = list(dict.fromkeys(error))
-    if len(error) > _MOST_LINES:
-        error = [*error[:_MOST_LINES], "…"]
-    return tried, re.sub(r" at 0x[0-9a-f]+", "", "\n".join(error))
-
-
-def _tried(source: str, line: int, values: Mapping[str, str]) -> str:
-    """A test as far as it came: the values of its parameters, and its statements up to a line."""
-    for function in ast.walk(ast.parse(source)):
-        if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
-        if function.lineno <= line <= (function.end_lineno or line):
-            body = [each for each in function.body if not _is_docstring(each)]
-            reached = [each for each in body if each.lineno <= line]
-            if not reached:
-                return ""
-            first, last = reached[0].lineno, reached[-1].end_lineno
-            text = textwrap.dedent("\n".join(source.splitlines()[first - 1 : last]))
-            names = [argument.arg for argument in function.args.args]
-            given = [f"{name} = {values[name]}" for name in names if name in values]
-            return "\n".join([*given, *text.splitlines()[-2 * _MOST_LINES :]])
-    return ""
-
-
-def _is_docstring(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-
-
-def _indented(text: str) -> str:
-    return textwrap.indent(text, "    ")

@@ -20,8 +20,9 @@ from types import MappingProxyType
 from agentgym.errors import SandboxError, TaskError
 from agentgym.sandbox import Image, Sandbox, open_sandbox
 from agentgym.tasks.swe import SWETask
-from agentgym.tasks.swe_make import WORKDIR, Project, make_project, read_folder, run_tests
+from agentgym.tasks.swe_make import run_tests
 from agentgym.tasks.swe_patches import reverse
+from agentgym.tasks.swe_source import WORKDIR, Project, make_project, read_folder
 
 SPLITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"train": ("almanac", "larder"), "dev": ("gridline",), "test": ("quill",)}

@@ -88,7 +88,8 @@ def _make(args: argparse.Namespace) -> int:
     def open_box(image: Image) -> Sandbox:
         return open_sandbox(image, backend=args.backend)
 
-    project = making.read_source(args.source, cache=_cache_folder(), base=args.image)
+    read_source = importlib.import_module("agentgym.tasks.swe_source").read_source
+    project = read_source(args.source, cache=_cache_folder(), base=args.image)
     started = time.monotonic()
     made = 0
     args.out.parent.mkdir(parents=True, exist_ok=True)

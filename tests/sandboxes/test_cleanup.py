@@ -14,7 +14,10 @@ from agentgym.sandbox import open_sandbox
 from agentgym.sandboxes import janitor
 
 DRIVER = """
-import sys, threading, time
+import signal, sys, threading, time
+for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_DFL)  # whoever started the tests may ignore them
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from agentgym.sandbox import Limits, open_sandbox
 from agentgym.sandboxes import janitor, rootfs, local
 

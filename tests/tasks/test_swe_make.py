@@ -13,17 +13,11 @@ import pytest
 from agentgym.errors import ConfigError
 from agentgym.sandbox import open_sandbox
 from agentgym.tasks import swe_make, swe_projects
+from agentgym.tasks.swe_describe import describe
 from agentgym.tasks.swe_logs import is_solved
-from agentgym.tasks.swe_make import (
-    WORKDIR,
-    describe,
-    make_bugs,
-    make_project,
-    pack,
-    read_source,
-    run_tests,
-)
+from agentgym.tasks.swe_make import make_bugs, run_tests
 from agentgym.tasks.swe_mutate import combine
+from agentgym.tasks.swe_source import WORKDIR, make_project, pack, read_source
 
 LARDER = swe_projects.FOLDER / "larder"
 OUTPUT = """\

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentgym.errors import ConfigError
-from agentgym.tasks.swe_mutate import OPERATORS, Mutant, combine, mutants
+from agentgym.tasks.swe_mutate import Mutant, combine, mutants
+from agentgym.tasks.swe_operators import OPERATORS
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted(

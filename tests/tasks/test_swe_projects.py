@@ -13,7 +13,7 @@ from agentgym.errors import TaskError
 from agentgym.tasks import swe_projects
 from agentgym.tasks.swe import from_row, to_row
 from agentgym.tasks.swe_logs import PARSERS
-from agentgym.tasks.swe_make import PYTEST
+from agentgym.tasks.swe_source import PYTEST
 
 TASKS = {task.id: task for task in swe_projects.suite()}
 
