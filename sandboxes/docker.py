@@ -34,6 +34,8 @@ except ImportError as error:  # pragma: no cover - without the extra
     ) from error
 
 START_S = 60.0
+IDLE_CONNECTIONS = 2
+"""Kept open to the engine; more are opened where more threads ask at once."""
 OLDEST_API = (1, 40)
 BASE = "agentgym/base:latest"
 BUILT = "agentgym.built"
@@ -124,7 +126,9 @@ def client() -> Any:
 
 def _connect(host: str) -> Any:
     try:
-        made = docker.APIClient(base_url=host, version="auto", timeout=120)
+        made = docker.APIClient(
+            base_url=host, version="auto", timeout=120, max_pool_size=IDLE_CONNECTIONS
+        )
         version = tuple(map(int, str(made.api_version).split(".")))
     except (docker.errors.DockerException, OSError) as error:
         from agentgym.sandboxes.engine import probe

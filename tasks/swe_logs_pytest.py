@@ -107,6 +107,8 @@ def _read(lines: Sequence[str], summary: Set[int]) -> Iterator[_Line]:
             yield _Line(number, match[1], "failed")
         elif match := _WORD_FIRST.fullmatch(line):
             worker, word, rest = match.groups()
+            if word.upper() in ("XFAIL", "XPASS") and " - " not in rest:
+                rest = _unreasoned(rest)
             if ("::" in rest or number in summary) and not rest.startswith("["):
                 yield _Line(number, rest, _WORDS[word], reasoned=word != "PASSED" and not worker)
         elif "::" in line:
@@ -115,6 +117,12 @@ def _read(lines: Sequence[str], summary: Set[int]) -> Iterator[_Line]:
                 if _is_whole(id) and _WORD_LAST.fullmatch(line, match.start()):
                     yield _Line(number, id, _WORDS[match[1]])
                     break
+
+
+def _unreasoned(rest: str) -> str:
+    """An id without the reason that pytest before 7.3 puts right behind it."""
+    word = rest.partition(" ")[0]
+    return word if "[" not in word else rest[: rest.rfind("]") + 1] or rest
 
 
 def _ids(line: _Line, known: Set[str]) -> list[str]:

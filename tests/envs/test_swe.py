@@ -17,6 +17,7 @@ from agentgym.envs.swe import localisation
 from agentgym.errors import ConfigError, TaskError
 from agentgym.policy import open_policy
 from agentgym.rewards import bind, parse
+from agentgym.sandboxes import janitor
 from agentgym.tasks import swe_projects
 from agentgym.types import Stop
 
@@ -378,8 +379,9 @@ def test_episodes_leave_no_thread_and_no_box(make, box_backend):
     keys = list(episode_keys("agentgym/SWE-v0", [task.id for task in swe_projects.suite("train")]))
     assert all(each.outcome.passed for each in collector.run(keys))
     assert threading.active_count() <= before + 1  # what removes containers stays
-    shown = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
-    assert "unshare --mount" not in shown
+    shown = subprocess.run(["ps", "-ww", "-eo", "args"], capture_output=True, text=True).stdout
+    boxes = [line for line in shown.splitlines() if line.startswith("unshare ")]
+    assert not [line for line in boxes if janitor.owner() in line]
 
 
 # -------------------------------------------------------------------------------- arguments

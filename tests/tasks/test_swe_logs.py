@@ -518,3 +518,19 @@ def test_added_lines_never_make_a_failed_test_of_unittest_pass(listed, added, da
     for parser in ("unittest", "django"):
         after = PARSERS[parser]("\n".join(lines))
         assert all(is_bad(after[name]) for name in failed)
+
+
+def test_a_reason_right_behind_an_expected_failure_is_no_part_of_its_name():
+    output = "\n".join(
+        [
+            "=== short test summary info ===",
+            "PASSED a.py::test_ok",
+            "XFAIL a.py::test_plain Needs to be fixed",
+            "XFAIL a.py::test_some[x y] is [not] done",
+            "XPASS a.py::test_new - see b",
+        ]
+    )
+    found = PARSERS["pytest"](output)
+    assert found["a.py::test_plain"] == "xfailed"
+    assert found["a.py::test_new"] == "passed"
+    assert set(found) >= {"a.py::test_ok", "a.py::test_plain", "a.py::test_new"}
