@@ -11,10 +11,11 @@ from typing import Any, ClassVar
 from agentgym.actions import Action, Grammar
 from agentgym.env import Env
 from agentgym.envs import swe_tools as tools
+from agentgym.envs.swe_diff import carry_out
 from agentgym.envs.swe_grade import LADDER, LEVELS, Verdict, evidence, grade, policy_image
 from agentgym.envs.swe_guard import suspicions
 from agentgym.errors import ConfigError, InvalidAction, SandboxError, TaskError, did_you_mean
-from agentgym.sandbox import Backend, Change, Limits, Sandbox, find_backend, shared_pool
+from agentgym.sandbox import Backend, Limits, Sandbox, find_backend, shared_pool
 from agentgym.tasks.swe import SWETask, load
 from agentgym.tasks.swe_logs import PARSERS
 from agentgym.types import Outcome, Reply, Task
@@ -108,10 +109,11 @@ class SWE(Env):
             ("command_timeout_s", command_timeout_s, 0.1),
             ("episode_timeout_s", episode_timeout_s, 1),
             ("output_chars", output_chars, 200),
-            ("warm", warm, 0),
         ):
             if not isinstance(number, int | float) or not number >= least:
                 raise ConfigError(f"{name} is {number!r}: give a number of at least {least}")
+        if isinstance(warm, bool) or not isinstance(warm, int) or warm < 0:
+            raise ConfigError(f"warm is {warm!r}: give a whole number of at least 0")
         self.grammar = _grammar(tools, visible_tests)
         super().__init__(**options)
         self.limits = Limits(memory_mb, cpus, pids, disk_mb)
@@ -127,7 +129,6 @@ class SWE(Env):
         self._backend_name = backend
         self._backend: Backend | None = None
         self._box: Sandbox | None = None
-        self._before: dict[str, Change] = {}
 
     # ---------------------------------------------------------------- tasks
 
@@ -171,9 +172,7 @@ class SWE(Env):
         """Start a box with the repository, and tell the issue."""
         self._leave()
         self._swe = _load(self.source, self.format, self.split)[task.id]
-        if self._backend is None:
-            self._backend = find_backend(self._backend_name)
-        self._enter(policy_image(self._swe, self._backend), {})
+        self._enter()
         self._spent_s = 0.0
         self._steps = 0
         self._edited: list[str] = []
@@ -182,11 +181,12 @@ class SWE(Env):
         text = f"The repository is in {self._swe.workdir}.\n\n{self._swe.problem.strip()}{hints}"
         return Reply(text, facts={"level": 0.0})
 
-    def _enter(self, image: str, before: dict[str, Change]) -> None:
-        assert self._backend is not None
-        self._box = self._open(image, self.limits)
+    def _enter(self) -> None:
+        """Take a box with the repository as the task begins."""
+        if self._backend is None:
+            self._backend = find_backend(self._backend_name)
+        self._box = self._open(policy_image(self._swe, self._backend), self.limits)
         self._box.manifest(self._swe.workdir, exclude=[".git"])
-        self._before = before
         self._editor = tools.Editor(self._box, self._swe.workdir, self.output_chars)
 
     def _open(self, image: str, limits: Limits) -> Sandbox:
@@ -205,6 +205,8 @@ class SWE(Env):
         tool: Callable[..., Reply] = getattr(self, f"_do_{call.verb}")
         self._facts = {"tool": call.verb}
         self._steps += 1
+        if any(isinstance(each, str) and "\0" in each for each in call.arguments.values()):
+            raise InvalidAction("arguments", "an argument holds a NUL character", self._facts)
         try:
             reply = tool(**call.arguments)
         except InvalidAction as error:
@@ -258,8 +260,6 @@ class SWE(Env):
         if left_s <= 0:
             raise InvalidAction("time", "the time for commands is used up: submit")
         allowed_s = min(left_s, self.command_timeout_s, timeout or self.command_timeout_s)
-        if "\0" in command:
-            raise InvalidAction("arguments", "a command cannot hold a NUL character")
         done = self.box.run(
             command, timeout_s=allowed_s, keep_bytes=8 * self.output_chars, background=True
         )
@@ -326,11 +326,14 @@ class SWE(Env):
 
     def _grade(self, confirm: bool) -> Verdict:
         assert self._backend is not None
-        changes = {**self._before, **{change.path: change for change in self.box.changes()}}
+        try:
+            changes = self.box.changes()
+        except OSError as error:
+            return Verdict("fails", flags=(f"changes: {error.strerror}",))
         graders = Limits(max(self.limits.memory_mb, 4096), self.limits.cpus, 1024, 2048)
         return grade(
             self._swe,
-            changes.values(),
+            changes,
             self._backend,
             lambda image: self._open(image, graders),
             confirm=confirm,
@@ -349,21 +352,36 @@ class SWE(Env):
     # ---------------------------------------------------------------- snapshots
 
     def save_state(self) -> Any:
-        """The files as an image, with what was changed so far; processes are not kept."""
-        changes = {**self._before, **{change.path: change for change in self.box.changes()}}
-        image = self.box.snapshot()
+        """What was changed in the repository, and where the shell is with which variables.
+
+        Processes, and what was changed outside of the repository, are not kept.
+
+        Raises:
+            SandboxError: Too much was changed to be kept.
+        """
+        try:
+            changes = self.box.changes()
+        except OSError as error:
+            raise SandboxError(f"no snapshot: {error.strerror}") from error
+        shell = self.box.run('export -p; printf "cd -- %q\\n" "$PWD"', background=True).output
         edits = list(self._editor.history)
-        return self._swe, image, changes, edits, self._spent_s, self._steps, list(self._edited)
+        return self._swe, changes, shell, edits, self._spent_s, self._steps, list(self._edited)
 
     def load_state(self, state: Any) -> None:
         """Go back to what `save_state` returned."""
         self._leave()
-        self._swe, image, changes, edits, self._spent_s, self._steps, edited = state
+        self._swe, changes, shell, edits, self._spent_s, self._steps, edited = state
         self._edited, self._facts = list(edited), {}
-        if self._backend is None:
-            self._backend = find_backend(self._backend_name)
-        self._enter(image, dict(changes))
+        self._enter()
         self._editor.history = list(edits)
+        files = [each for each in changes if each.kind == "deleted" or each.type == "file"]
+        carry_out(self.box, self._swe.workdir, files)
+        for each in changes:
+            if each.type == "link" and each.content is not None:
+                target = shlex.quote(each.content.decode("utf-8", "surrogateescape"))
+                path = shlex.quote(f"{self._swe.workdir}/{each.path}")
+                self.box.run(f"mkdir -p $(dirname {path}) && ln -sfn -- {target} {path}")
+        self.box.run(shell)
 
 
 def _grammar(preset: str, visible_tests: bool) -> Grammar:

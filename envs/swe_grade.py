@@ -17,6 +17,7 @@ the reward, work that writes part of it itself, or, where no test of it is known
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -29,6 +30,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -356,16 +358,26 @@ def _controls(task: SWETask, image: str, open_box: Open) -> list[_Control]:
     told += [task.bug, task.test_patch, dict(task.hidden), task.parser, task.flaky]
     key = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
     place = cache_folder("swe", "controls", f"{key}.json")
-    try:
-        return [_Control(*each) for each in json.loads(place.read_text())]
-    except (OSError, ValueError, TypeError):
-        made = _make_controls(task, key, image, open_box) if task.gold else []
-    partial = place.with_name(f"{key}.{os.getpid()}.{threading.get_ident()}")
+    with _making(key):  # episodes of a group end together
+        try:
+            return [_Control(*each) for each in json.loads(place.read_text())]
+        except (OSError, ValueError, TypeError):
+            made = _make_controls(task, key, image, open_box) if task.gold else []
+        _keep_controls(place, made)
+    return made
+
+
+@functools.lru_cache(maxsize=256)
+def _making(key: str) -> threading.Lock:
+    return threading.Lock()
+
+
+def _keep_controls(place: Path, made: Sequence[_Control]) -> None:
+    partial = place.with_suffix(f".{os.getpid()}")
     with suppress(OSError):  # then they are made again
         place.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(json.dumps(made))
         partial.replace(place)
-    return made
 
 
 def _make_controls(task: SWETask, key: str, image: str, open_box: Open) -> list[_Control]:

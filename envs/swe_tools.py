@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Sequence
 
 from agentgym.actions import Argument, Verb
-from agentgym.errors import InvalidAction, SandboxError
+from agentgym.errors import InvalidAction
 from agentgym.sandbox import ExecResult, Sandbox
 
 MOST_MATCHES = 100
@@ -124,8 +124,16 @@ class Editor:
         """Each edit: the file, and what it held before."""
 
     def path(self, said: str) -> str:
-        """An absolute path."""
-        return posixpath.normpath(posixpath.join(self.folder, said))
+        """An absolute path; what a link leads to."""
+        path = posixpath.normpath(posixpath.join(self.folder, said))
+        try:
+            kinds = {entry.path: entry.kind for entry in self.box.list(posixpath.dirname(path))}
+        except OSError:
+            return path  # whoever uses it is told
+        if kinds.get(posixpath.basename(path)) != "link":
+            return path
+        found = self.box.run(f"readlink -f -- {shlex.quote(path)}").output.rstrip("\n")
+        return found or path
 
     def view(self, said: str, start: int, end: int | None) -> str:
         """A file with line numbers, or a folder two levels deep."""
@@ -227,18 +235,14 @@ class Editor:
             return self.box.read(path, max_bytes=LARGEST_VIEW)
         except IsADirectoryError:
             raise
-        except SandboxError:
-            raise
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise InvalidAction("no_file", f"there is no {path}") from error
         except OSError as error:
-            raise InvalidAction("no_file", f"{path} {error.strerror}") from error
+            raise InvalidAction("unreadable", f"{path}: {error.strerror}") from error
 
     def _write(self, path: str, after: bytes, before: bytes | None) -> None:
         try:
             self.box.write(path, after)
-        except SandboxError:
-            raise
         except OSError as error:
             raise InvalidAction("not_written", f"{path}: {error.strerror}") from error
         self.history.append((path, before))
@@ -251,16 +255,18 @@ class Editor:
         return f"{said} now reads:\n{cut(shown, self.most)}"
 
 
-def search(box: Sandbox, folder: str, pattern: str, path: str, most: int) -> str:
+def search(
+    box: Sandbox, folder: str, pattern: str, path: str, most: int, timeout_s: float = 60.0
+) -> str:
     """Lines that match, with file and number."""
     where = posixpath.normpath(posixpath.join(folder, path))
     command = (
-        f"grep -rnIE --exclude-dir=.git -e {shlex.quote(pattern)} -- {shlex.quote(where)} "
-        f"| head -n {MOST_MATCHES + 1}; exit ${{PIPESTATUS[0]}}"
+        f"grep -rnIE --exclude-dir=.git -e {shlex.quote(pattern)} -- {shlex.quote(where)} 2>&1 "
+        f"| head -n {MOST_MATCHES + 1}"
     )
-    done = box.run(f"( {command} )", timeout_s=60.0)
+    done = box.run(f"( {command} )", timeout_s=timeout_s)
     lines = done.output.splitlines()
-    if done.code == 2 or (done.stopped and not lines):
+    if (lines and all(line.startswith("grep: ") for line in lines)) or (done.stopped and not lines):
         raise InvalidAction("search", f"cannot search: {cut(done.output, 300).strip()}")
     short: Sequence[str] = [line.removeprefix(f"{folder}/") for line in sorted(lines)]
     more = f"\n[… more than {MOST_MATCHES}: narrow it down …]" if len(lines) > MOST_MATCHES else ""

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from agentgym.errors import ConfigError, TaskError, did_you_mean
 from agentgym.sandbox import Image
+from agentgym.tasks.swe_logs import PARSERS
 from agentgym.tasks.swe_rows import read_mapping, read_names, read_number, read_rows, read_text
 
 TESTS_TIMEOUT_S = 1800.0
@@ -92,6 +93,21 @@ class SWETask:
     """Tests that did not always do the same; they do not count."""
     row: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """As published."""
+
+    def __post_init__(self) -> None:
+        for name in ("id", "workdir", "test_command"):
+            if not getattr(self, name).strip():
+                raise TaskError(f"task {self.id!r}: {name} is empty")
+        if self.evaluation == "tests" and not self.fail_to_pass:
+            raise TaskError(f"task {self.id!r}: fail_to_pass is empty, so nothing could solve it")
+        if self.evaluation == "tests" and self.parser not in PARSERS:
+            raise TaskError(
+                f"task {self.id!r}: parser is {self.parser!r}: there is {', '.join(PARSERS)}"
+                f"{did_you_mean(self.parser, PARSERS)}"
+            )
+        for path in (*self.hidden, *self.removed, *self.protected):
+            if path.startswith("/") or ".." in path.split("/"):
+                raise TaskError(f"task {self.id!r}: {path!r} is not in the repository")
 
 
 def load(

@@ -249,8 +249,8 @@ def test_line_ends_and_bytes_that_are_no_text_survive_an_edit(env):
         (call("view", "nowhere.py"), "no_file"),
         (call("view", "README.md", start=9999), "range"),
         (call("view", "README.md", start=2, end=1), "range"),
-        (call("view", "/dev/zero"), "no_file"),
-        (call("view", "/proc/1/environ"), "no_file"),
+        (call("view", "/dev/zero"), "unreadable"),
+        (call("view", "/proc/1/environ"), "unreadable"),
         (call("create", "README.md", "x"), "exists"),
         (call("create", "src", "x"), "exists"),
         (call("create", "/dev/null/x", "x"), "not_written"),
@@ -348,6 +348,49 @@ def test_a_fork_goes_on_by_itself_from_what_was_done(env):
 
 def _files(patch):
     return [line.split(" b/")[1] for line in patch.splitlines() if line.startswith("diff --git")]
+
+
+def test_a_snapshot_keeps_the_repository_and_where_the_shell_is(env):
+    env.step(
+        bash("cd src; export Q='a b'; rm ../README.md; ln -s almanac here; echo x > 'new file'")
+    )
+    point = env.snapshot()
+    env.step(bash("cd /; unset Q; rm -rf /testbed/src"))
+    env.restore(point)
+    text = seen(env.step(bash('pwd; echo "$Q"; ls; ls ..; readlink here')))
+    assert text.startswith("/testbed/src\na b\nalmanac\nhere\nnew file\n")
+    assert "README.md" not in text
+    assert text.endswith("almanac")
+    info = env.step(SUBMIT)[-1]
+    assert {"README.md", "src/new file"} == set(_files(info["facts"]["patch"]))
+
+
+def test_forks_of_forks_of_forks_go_on(env):
+    made = [env]
+    try:
+        for number in range(6):
+            made.append(made[-1].fork())
+            made[-1].step(bash(f"echo {number} > /testbed/{number}.txt"))
+        assert seen(made[-1].step(bash("cat /testbed/?.txt"))).split() == list("012345")
+    finally:
+        for twin in made[1:]:
+            twin.close()
+
+
+def test_whatever_a_policy_says_its_box_lives(env):
+    for path in ("d/" * 1900 + "f", "x" * 5000, "a\0b", "\ud800", ".", "..", "/", "-rf", "a\nb"):
+        for verb, more in (("create", ("text",)), ("view", ()), ("undo", ()), ("search", ())):
+            said = ("x", path) if verb == "search" else (path, *more)
+            env.step(Action(call(verb, *said)))
+    assert seen(env.step(bash("echo alive"))) == "alive"
+
+
+def test_what_cannot_be_read_is_not_overwritten(env):
+    env.step(bash("head -c 9000000 /dev/zero > big.dat; mkfifo pipe; ln -s README.md link"))
+    for path in ("big.dat", "pipe"):
+        assert env.step(call("create", path, "small"))[-1]["invalid"] == "unreadable"
+    assert seen(env.step(bash("stat -c %s big.dat"))) == "9000000"
+    assert "1\t# almanac" in seen(env.step(call("view", "link")))
 
 
 def test_a_lost_box_is_an_infrastructure_fault_and_never_a_zero(make):

@@ -59,6 +59,7 @@ BENCH = {
 }
 OWN = {
     "id": "mine",
+    "fail_to_pass": ["t.py::test_a"],
     "repo": "me/mine",
     "problem": "Fix it.",
     "image": "base",
