@@ -72,4 +72,9 @@ register(
     "agentgym.envs.swe:SWE",
     "Software engineering: mend a real repository in a sandbox; hidden tests decide",
 )
+register(
+    "agentgym/MiniWoB-v0",
+    "agentgym.envs.miniwob:MiniWoB",
+    "MiniWoB++: 130 small tasks on web pages, in a real browser whose time stands still",
+)
 register_plugins()

@@ -36,6 +36,7 @@ EXTRAS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "textworld": ("textworld", "textworld"),
         "alfworld": ("alfworld", "alfworld"),
+        "web": ("playwright", "playwright"),
         "docker": ("docker", "docker"),
         "llamacpp": ("xllamacpp", "xllamacpp"),
         "vllm": ("vllm", "vllm"),

@@ -31,6 +31,9 @@ LABEL = "agentgym.owner"
 
 _GOODBYE = "goodbye"
 """What an owner says that ends by itself: it has nothing under way."""
+VARIABLE = "AGENTGYM_OWNER"
+"""In the environment of browsers: who they go with."""
+
 _starting = threading.Lock()
 _janitor: tuple[int, int, int] | None = None  # its owner, itself, the pipe to it
 _engines: set[str] = set()
@@ -151,6 +154,7 @@ def sweep() -> None:
     for name in {found[0] for found in names if found is not None}:
         if not lives(name):
             clean(name, folder())
+    end_browsers()
 
 
 def _places(kept: Path) -> list[Path]:
@@ -175,6 +179,7 @@ def _own_groups() -> list[str]:
 def clean(name: str, kept: Path) -> None:
     """End the local boxes of an owner, and remove their folders and control groups."""
     _end_boxes(f"{kept}/{name}-")
+    end_browsers(name)
     deadline = time.monotonic() + 5.0
     for path in _places(kept):
         if not (path.name == name or path.name.startswith((name + "-", name + "."))):
@@ -199,6 +204,18 @@ def _end_boxes(place: str) -> None:
             command = (entry / "cmdline").read_bytes()
             if command.startswith(b"unshare\0") and place.encode() in command:
                 os.kill(int(entry.name), signal.SIGKILL)
+
+
+def end_browsers(name: str = "") -> None:
+    """End the browsers of an owner; of all owners that are no more, if none is named."""
+    marked = f"{VARIABLE}={name}".encode()
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError):
+            for told in (entry / "environ").read_bytes().split(b"\0"):
+                if told == marked or (
+                    not name and told.startswith(marked) and not lives(told[len(marked) :].decode())
+                ):
+                    os.kill(int(entry.name), signal.SIGKILL)
 
 
 def clean_engine(engine: Any, name: str) -> None:

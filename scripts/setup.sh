@@ -12,7 +12,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
-EXTRAS=dev,textworld,alfworld,docker,llamacpp,image,parquet,plot
+EXTRAS=dev,textworld,alfworld,web,docker,llamacpp,image,parquet,plot
 TORCH=2.13.0
 VENV=.venv
 STAMP=$VENV/.setup-stamp

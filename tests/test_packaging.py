@@ -24,8 +24,15 @@ FOLDERS = {
 MAPPED = [package for folder, package in FOLDERS.items() if folder != package]
 
 
-DATA = ROOT / "tasks" / "projects"
-"""Python that is nobody's module: projects for agents to mend."""
+TASKS = ROOT / "tasks"
+
+
+def is_data(path: Path) -> bool:
+    """Whether a file is no module of ours: projects for agents to mend, and sites by folder."""
+    if path.is_relative_to(TASKS / "projects"):
+        return True
+    sites = TASKS / "sites"
+    return path.is_relative_to(sites) and len(path.relative_to(sites).parts) > 1
 
 
 def packages() -> dict[str, Path]:
@@ -33,7 +40,7 @@ def packages() -> dict[str, Path]:
     found = {}
     for folder, package in FOLDERS.items():
         for init in (ROOT / folder).rglob("__init__.py"):
-            if init.is_relative_to(DATA):
+            if is_data(init):
                 continue
             below = init.parent.relative_to(ROOT / folder).parts
             found[".".join([package, *below])] = init.parent
@@ -79,7 +86,7 @@ def test_every_module_is_in_a_package():
     in_packages = {file for folder in packages().values() for file in folder.glob("*.py")}
 
     files = {file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py")}
-    assert {file for file in files if not file.is_relative_to(DATA)} == in_packages
+    assert {file for file in files if not is_data(file)} == in_packages
 
 
 def test_the_version_is_written_the_same_in_both_places():
@@ -95,10 +102,13 @@ def test_the_wheel_holds_the_modules_the_marker_of_types_and_nothing_else(wheel)
 
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
-    projects = {name for name in held if name.startswith("agentgym/tasks/projects/")}
-    shipped = {f"agentgym/{path.relative_to(ROOT)}" for path in DATA.rglob("*") if path.is_file()}
-    assert projects == {name for name in shipped if "__pycache__" not in name}
-    held -= projects
+    shipped = {
+        f"agentgym/{path.relative_to(ROOT)}"
+        for path in TASKS.rglob("*")
+        if path.is_file() and is_data(path) and "__pycache__" not in path.parts
+    }
+    assert shipped <= held
+    held -= shipped
     data = {name for name in held - expected if not name.endswith(".py")}
 
     assert {name for name in held if name.endswith(".py")} == expected

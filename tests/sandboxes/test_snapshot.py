@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import time
 
 import numpy as np
@@ -74,7 +75,7 @@ def test_every_view_shows_every_name_and_number(view):
 
 def test_an_unknown_view_is_refused():
     with browse("x") as driver, pytest.raises(ConfigError, match="did you mean 'tree'"):
-        render(driver.look(), "treee")
+        render(driver.look(), "trees")
 
 
 def test_text_that_could_pass_for_something_else_is_quoted():
@@ -273,7 +274,8 @@ def test_lists_boxes_dates_and_sliders_are_set():
 
 def test_things_are_dragged_and_hovered():
     page = """<style>body{user-select:none} div{position:absolute}</style>
-      <div id=a style="width:50px;height:50px;left:0;top:0" tabindex=0>A</div><div id=b tabindex=0 style="position:absolute;left:300px;top:200px">B</div>
+      <div id=a style="width:50px;height:50px;left:0;top:0" tabindex=0>A</div>
+      <div id=b tabindex=0 style="left:300px;top:200px">B</div>
     <p id=log style="position:absolute;top:300px">-</p><script>
     a.onmousedown = () => { log.textContent = "down"; };
     b.onmouseup = () => { log.textContent += " up"; };
@@ -388,3 +390,31 @@ def test_a_cursor_is_drawn_with_its_tip_at_the_point():
     back = picture.decode(picture.encode(drawn))
     assert (back == drawn).all()
     assert io.BytesIO(picture.encode(drawn)).getvalue()[:4] == b"\x89PNG"
+
+
+def test_keys_are_held_while_clicking_and_buttons_told():
+    page = """<button>b</button><p id=log></p><script>
+    for (const kind of ["click", "dblclick", "contextmenu", "auxclick"])
+      addEventListener(kind, (e) => { e.preventDefault();
+        log.textContent += [kind, e.ctrlKey, e.shiftKey, e.button] + " "; });</script>"""
+    with browse(page) as driver:
+        button = driver.id("b")
+        driver.do(f'click({button}, mods=["Control", "Shift"])')
+        assert "click,true,true,0" in driver.text()
+        driver.do(f"click({button}, n=2)")
+        assert "dblclick,false,false,0" in driver.text()
+        driver.do(f'click({button}, button="right")')
+        assert "contextmenu,false,false,2" in driver.text()
+        driver.do(f'click({button}, button="middle")')
+        assert "auxclick,false,false,1" in driver.text()
+
+
+def test_every_sign_of_a_keyboard_and_others_arrive():
+    signs = "".join(map(chr, range(32, 127))) + "äé漢🙂"
+    with browse("<input aria-label=field><textarea aria-label=area></textarea>") as driver:
+        driver.do(f"click({driver.id('field')})\ntype({json.dumps(signs)})")
+        assert driver.evaluate("document.querySelector('input').value") == signs
+        driver.do(f'fill({driver.id("area")}, "one\\ntwo")')
+        assert driver.evaluate("document.querySelector('textarea').value") == "one\ntwo"
+        driver.do(f"fill({driver.id('area')}, {json.dumps(signs * 40)})")
+        assert driver.evaluate("document.querySelector('textarea').value") == signs * 40

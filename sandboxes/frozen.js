@@ -1,0 +1,143 @@
+// A page's own world: time that stands still until it is let run, seeded chance, no peer connections,
+// and a note of what listens to the mouse. Runs before any script of the page, in every frame.
+(() => {
+  "use strict";
+  if (globalThis.__agentgymClock) return;
+  const { frozen, epoch, seed, start } = SETTINGS;
+
+  // ------------------------------------------------------------------ what listens to the mouse
+  const KINDS = new Set(["click", "mousedown", "mouseup", "dblclick", "pointerdown", "pointerup",
+    "mouseenter", "mouseover", "touchstart", "dragstart"]);
+  const waiting = new Set();
+  const add = EventTarget.prototype.addEventListener;
+  const send = EventTarget.prototype.dispatchEvent;
+  const note = (target) => {
+    if (target instanceof Element && target !== document.body &&
+        target !== document.documentElement && waiting.size < 20000) waiting.add(target);
+  };
+  EventTarget.prototype.addEventListener = function addEventListener(type, ...rest) {
+    if (KINDS.has(type)) note(this);
+    return add.call(this, type, ...rest);
+  };
+  for (const prototype of [HTMLElement.prototype, SVGElement.prototype]) {
+    for (const kind of KINDS) {
+      const told = Object.getOwnPropertyDescriptor(prototype, "on" + kind);
+      if (!told || !told.set) continue;
+      Object.defineProperty(prototype, "on" + kind, {
+        ...told,
+        set(handler) {
+          if (handler) note(this);
+          told.set.call(this, handler);
+        },
+      });
+    }
+  }
+  add.call(globalThis, "agentgym:ask", () => {
+    for (const element of waiting) {
+      if (!element.isConnected) continue;
+      waiting.delete(element);
+      send.call(element, new Event("agentgym:heard", { composed: true }));
+    }
+  }, true);
+
+  for (const name of ["RTCPeerConnection", "webkitRTCPeerConnection", "RTCDataChannel",
+    "WebTransport"]) delete globalThis[name];
+  globalThis.print = () => {};
+
+  let state = seed >>> 0;
+  Math.random = () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
+  };
+  const reseed = (value) => { state = value >>> 0; };
+
+  // ---------------------------------------------------------------------------------- time
+  const hide = (name, value) => Object.defineProperty(globalThis, name, { value });
+  if (!frozen) {
+    hide("__agentgymClock", Object.freeze({ to: () => undefined, set: () => undefined, reseed }));
+    return;
+  }
+  const MOST = 20000;
+  const RealDate = Date;
+  const channel = new MessageChannel();
+  const breaths = [];
+  channel.port1.onmessage = () => breaths.shift()?.();
+  const breathe = () => new Promise((go) => { breaths.push(go); channel.port2.postMessage(0); });
+
+  let now = start;
+  let born = start;
+  let last = 0;
+  let depth = 0;
+  const timers = new Map();
+  const put = (callback, delay, args, every, kind) => {
+    const id = ++last;
+    let wait = Math.max(1, Math.min(Number(delay) || 0, 2 ** 31 - 1));
+    if (depth >= 5) wait = Math.max(wait, 4);
+    const at = kind === "frame" ? (Math.floor(now / 16) + 1) * 16 : now + wait;
+    timers.set(id, { id, at, callback, args, every: every ? wait : 0, kind, depth: depth + 1 });
+    return id;
+  };
+  const drop = (id) => { timers.delete(Number(id)); };
+  const earliest = (to) => {
+    let found = null;
+    for (const timer of timers.values()) {
+      if (timer.at <= to && (!found || timer.at < found.at)) found = timer;
+    }
+    return found;
+  };
+  const fire = (timer) => {
+    now = Math.max(now, timer.at);
+    if (timer.every) timer.at = now + timer.every;
+    else timers.delete(timer.id);
+    depth = timer.depth;
+    try {
+      if (timer.kind === "frame") timer.callback(now - born);
+      else if (timer.kind === "idle") {
+        timer.callback({ didTimeout: false, timeRemaining: () => 10 });
+      } else if (typeof timer.callback === "function") timer.callback(...timer.args);
+      else (0, eval)(String(timer.callback));
+    } catch (error) {
+      globalThis.reportError?.(error);
+    }
+    depth = 0;
+  };
+  const run = async (to) => {
+    for (let fired = 0, timer; fired < MOST && (timer = earliest(to)); fired++) {
+      fire(timer);
+      await breathe();
+    }
+    now = Math.max(now, to);
+  };
+  // Let time run to `to`, in milliseconds since the epoch of the session; nothing if it has.
+  const to = (time) => {
+    if (earliest(time)) return run(time);
+    now = Math.max(now, time);
+    return undefined;
+  };
+  const set = (time) => { now = time; born = time; };
+
+  globalThis.setTimeout = (callback, delay, ...args) => put(callback, delay, args, false, "");
+  globalThis.setInterval = (callback, delay, ...args) => put(callback, delay, args, true, "");
+  globalThis.requestAnimationFrame = (callback) => put(callback, 0, [], false, "frame");
+  globalThis.requestIdleCallback = (callback) => put(callback, 1, [], false, "idle");
+  for (const name of ["clearTimeout", "clearInterval", "cancelAnimationFrame",
+    "cancelIdleCallback"]) globalThis[name] = drop;
+
+  const time = () => epoch + Math.floor(now);
+  function FrozenDate(...given) {
+    if (!new.target) return new RealDate(time()).toString();
+    const made = given.length ? given : [time()];
+    return Reflect.construct(RealDate, made, new.target === FrozenDate ? RealDate : new.target);
+  }
+  FrozenDate.prototype = RealDate.prototype;
+  FrozenDate.prototype.constructor = FrozenDate;
+  FrozenDate.now = time;
+  FrozenDate.parse = RealDate.parse;
+  FrozenDate.UTC = RealDate.UTC;
+  Object.defineProperty(FrozenDate, "name", { value: "Date" });
+  globalThis.Date = FrozenDate;
+  performance.now = () => now - born;
+  hide("__agentgymClock", Object.freeze({ to, set, reseed }));
+})();

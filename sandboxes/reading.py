@@ -1,0 +1,124 @@
+"""Reading a page: the rows of all of its frames, put together."""
+
+from __future__ import annotations
+
+from json import dumps
+from typing import TYPE_CHECKING, Any
+
+from agentgym.sandboxes.openpage import OpenPage
+from agentgym.sandboxes.page import PageState, Row, Tab
+from agentgym.sandboxes.traffic import Frame, Overtaken
+
+if TYPE_CHECKING:
+    from agentgym.sandboxes.session import Session
+
+_MOST_FRAMES = 30
+_DEEPEST_FRAME = 4
+_FRAME_ROLES = ("iframe", "frame")
+
+
+class Reader:
+    """What is known of the elements of an episode: which number is whose, and where."""
+
+    def __init__(self) -> None:
+        self.owners: dict[int, tuple[OpenPage, Frame]] = {}
+        """The page and frame that showed an element."""
+        self.rows: dict[int, Row] = {}
+        """Every element shown in this episode, as it was last."""
+        self._first = 0
+        self._frames = 0
+
+    async def read(self, session: Session, *, viewport: bool, most: int) -> PageState:
+        """The page of the active tab.
+
+        Raises:
+            Overtaken, Asked, Hung, BrowserError: As `OpenPage.call`.
+        """
+        page, settings = session.page, session.settings
+        asked = {
+            "most": most,
+            "viewport": viewport,
+            "attrs": settings.attributes,
+            "shapes": settings.shapes,
+            "silent": settings.silent,
+        }
+        self._frames = 0
+        top = Frame(page.main)
+        told = await self._snapshot(page, top, asked)
+        rows = await self._merged(page, top, told, asked, 0, 0)
+        probe = session.probed
+        if settings.probe and probe is None:
+            probe = await page.advance(0, settings.probe)
+        self.rows.update((row.id, row) for row in rows if row.id)
+        tabs = [Tab("", each.url) for each in session.pages]
+        tabs[session.active] = Tab(told["title"], page.url)
+        across, down, width, height = told["scroll"]
+        return PageState(
+            url=told["url"],
+            title=told["title"],
+            rows=rows,
+            size=(told["size"][0], told["size"][1]),
+            scroll=(across, down, width, height),
+            cut=told["cut"],
+            outside=told["outside"],
+            focused=told["focused"],
+            tabs=tabs,
+            tab=session.active,
+            events=session.take_events(),
+            probe=probe,
+        )
+
+    async def _snapshot(self, page: OpenPage, frame: Frame, asked: dict[str, Any]) -> Any:
+        expression = f"snapshot({dumps({**asked, 'first': self._first})})"
+        told = await page.read(expression, frame.id)
+        self._first = max(self._first, told["last"])
+        return told
+
+    async def _merged(
+        self, page: OpenPage, frame: Frame, told: Any, asked: dict[str, Any], depth: int, level: int
+    ) -> list[Row]:
+        """Rows of a frame and of the frames in it, boxes in pixels of the viewport."""
+        x, y = round(frame.x), round(frame.y)
+        rows: list[Row] = []
+        for number, deep, role, name, value, states, box, flags, kept in told["rows"]:
+            at = (box[0] + x, box[1] + y, box[2] + x, box[3] + y) if box else None
+            row = Row(number, deep + depth, role, name, value, states, at, flags, kept)
+            rows.append(row)
+            if number:
+                self.owners[number] = (page, frame)
+            if role in _FRAME_ROLES and row.in_view and level < _DEEPEST_FRAME:
+                self._frames += 1
+                if self._frames <= _MOST_FRAMES:
+                    rows += await self._inside(page, frame, row, asked, level + 1)
+        return rows
+
+    async def _inside(
+        self, page: OpenPage, outer: Frame, row: Row, asked: dict[str, Any], level: int
+    ) -> list[Row]:
+        try:
+            found = await self._frame_of(page, outer, row.id)
+            if found is None:
+                return []
+            inner = await page.read(f"inner({row.id})", outer.id)
+            frame = Frame(found, outer.x + inner["x"], outer.y + inner["y"])
+            told = await self._snapshot(page, frame, asked)
+        except (Overtaken, KeyError):
+            note = "(this frame cannot be read)"
+            return [Row(0, row.depth + 1, "text", note, None, (), None, 0, {})]
+        return await self._merged(page, frame, told, asked, row.depth + 1, level)
+
+    async def _frame_of(self, page: OpenPage, outer: Frame, number: int) -> str | None:
+        """Which frame an element holds."""
+        known = {row: frame for frame, row in page.frame_rows.items()}
+        if number in known:
+            return known[number]
+        found = await page.call(
+            "Runtime.evaluate",
+            expression=f"__agentgym.element({number})",
+            contextId=page.world(outer.id),
+        )
+        node = await page.call("DOM.describeNode", objectId=found["result"]["objectId"], depth=0)
+        frame = node["node"].get("frameId")
+        if frame:
+            page.frame_rows[frame] = number
+        return str(frame) if frame else None

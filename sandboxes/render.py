@@ -1,0 +1,162 @@
+"""A page as text: an indented tree, a flat list, simple HTML, or Markdown."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Iterator, Mapping
+
+from agentgym.errors import ConfigError, did_you_mean
+from agentgym.sandboxes.page import PageState, Row
+
+Formatter = Callable[[PageState], Iterator[str]]
+
+
+def render(
+    page: PageState, view: str = "tree", *, max_chars: int = 20_000, boxes: bool = False
+) -> str:
+    """The page as a model reads it; what does not fit is counted.
+
+    Args:
+        page: What to show.
+        view: One of `VIEWS`.
+        max_chars: Longest text; whole lines are left out.
+        boxes: Say where each element is, in pixels.
+
+    Raises:
+        ConfigError: No such view.
+    """
+    if view not in VIEWS:
+        raise ConfigError(f"view is {view!r}: give {', '.join(VIEWS)}{did_you_mean(view, VIEWS)}")
+    lines = list(VIEWS[view](page)) if not boxes else list(_boxed(page, view))
+    kept, length = [], 0
+    for line in lines:
+        length += len(line) + 1
+        if length > max_chars:
+            break
+        kept.append(line)
+    left = len(lines) - len(kept) + page.cut
+    if left:
+        kept.append(f"… {left} more lines do not fit: scroll(), find(text) or read(id)")
+    if page.outside:
+        kept.append(f"… {page.outside} elements are out of view: scroll()")
+    return "\n".join(kept)
+
+
+def _boxed(page: PageState, view: str) -> Iterator[str]:
+    shown = list(VIEWS[view](page))
+    boxed = [row for row in page.rows] if len(shown) == len(page.rows) else []
+    if not boxed:
+        yield from shown
+        return
+    for line, row in zip(shown, boxed, strict=True):
+        yield f"{line} @{','.join(map(str, row.box))}" if row.id and row.box else line
+
+
+def describe(row: Row) -> str:
+    """One element on one line: `[12] button "Go" focused`."""
+    if row.role == "text":
+        return f"text {_quote(row.name)}"
+    parts = [f"[{row.id}] {row.role}" if row.id else row.role]
+    if row.name:
+        parts.append(_quote(row.name))
+    if row.value:
+        parts.append(f"value={_quote(row.value)}")
+    parts += row.states
+    parts += [f"{_short(key)}={_word(value)}" for key, value in shown_attributes(row).items()]
+    if row.clickable and row.in_view and not row.hit:
+        parts.append("covered")
+    return " ".join(parts)
+
+
+def shown_attributes(row: Row) -> Mapping[str, str]:
+    """The attributes asked for; where a link leads is for Markdown and HTML only."""
+    if "href" not in row.attributes:
+        return row.attributes
+    return {key: value for key, value in row.attributes.items() if key != "href"}
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("style:")
+
+
+def _word(value: str) -> str:
+    return value if value.replace("-", "").replace("_", "").isalnum() else _quote(value)
+
+
+def _quote(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+
+def _tree(page: PageState) -> Iterator[str]:
+    for row in page.rows:
+        yield "  " * min(row.depth, 24) + describe(row)
+
+
+def _flat(page: PageState) -> Iterator[str]:
+    for row in page.rows:
+        if row.id or (row.role in ("text", "heading", "cell", "columnheader") and row.name):
+            yield describe(row)
+
+
+_TAGS = {
+    "link": "a", "button": "button", "textbox": "input", "searchbox": "input", "password": "input",
+    "spinbutton": "input", "checkbox": "input", "radio": "input", "slider": "input",
+    "combobox": "select", "listbox": "select", "option": "option", "heading": "h2", "img": "img",
+    "list": "ul", "listitem": "li", "table": "table", "row": "tr", "cell": "td",
+    "columnheader": "th", "navigation": "nav", "form": "form", "iframe": "iframe",
+}  # fmt: skip
+_VOID = frozenset({"input", "img"})
+
+
+def _html(page: PageState) -> Iterator[str]:
+    for row in page.rows:
+        indent = " " * min(row.depth, 24)
+        if row.role == "text":
+            yield indent + html.escape(row.name, quote=False)
+            continue
+        tag = _TAGS.get(row.role, "div")
+        told = {"id": str(row.id)} if row.id else {}
+        if tag in ("div", "input") and row.role not in ("textbox", "clickable"):
+            told["role" if tag == "div" else "type"] = row.role
+        if row.value:
+            told["value"] = row.value
+        told.update({_short(key): value for key, value in row.attributes.items()})
+        if tag in _VOID and row.name:
+            told["label"] = row.name
+        said = "".join(f' {key}="{html.escape(value)}"' for key, value in told.items())
+        said += "".join(f" {state}" for state in row.states)
+        inside = html.escape(row.name, quote=False)
+        yield f"{indent}<{tag}{said}>" + (
+            f"{inside}</{tag}>" if inside and tag not in _VOID else ""
+        )
+
+
+def _markdown(page: PageState) -> Iterator[str]:
+    for row in page.rows:
+        number = f"[{row.id}]" if row.id else ""
+        states = f" ({', '.join(row.states)})" if row.states else ""
+        if row.role == "text":
+            yield row.name
+        elif row.role == "heading":
+            yield f"## {row.name}"
+        elif row.role == "link":
+            yield f"{number}({row.name}){states}"
+        elif row.role == "listitem":
+            yield f"- {row.name}"
+        elif row.role in ("checkbox", "radio"):
+            yield f"{number} [{'x' if 'checked' in row.states else ' '}] {row.name}"
+        elif row.value is not None:
+            yield f"{number} {row.role} {row.name}: {row.value or '(empty)'}{states}"
+        elif row.id:
+            yield f"{number} **{row.name or row.role}**{states}"
+        elif row.name:
+            yield row.name
+
+
+VIEWS: Mapping[str, Formatter] = {
+    "tree": _tree,
+    "flat": _flat,
+    "html": _html,
+    "md": _markdown,
+}
+"""Ways of writing a page, by name."""

@@ -1,0 +1,507 @@
+// What is on a page, read in one pass without changing it: roles, names, values, states, boxes.
+//
+// Evaluated in a world of its own, where a page's scripts can neither see nor replace what is used
+// here. Every function gives one string of JSON: objects cost twenty times as much on the way out.
+(() => {
+  "use strict";
+  const own = globalThis.__agentgym;
+  if (own) return;
+
+  const ids = new WeakMap();
+  const nodes = new Map();
+  let last = 0;
+  const identify = (element) => {
+    let id = ids.get(element);
+    if (id === undefined) {
+      id = ++last;
+      ids.set(element, id);
+      nodes.set(id, new WeakRef(element));
+    }
+    return id;
+  };
+
+  const ROLES = {
+    A: "link", AREA: "link", BUTTON: "button", SELECT: "combobox", TEXTAREA: "textbox",
+    OPTION: "option", OPTGROUP: "group", SUMMARY: "button", DETAILS: "group", DIALOG: "dialog",
+    IMG: "img", SVG: "img", CANVAS: "canvas", VIDEO: "video", AUDIO: "audio", IFRAME: "iframe",
+    H1: "heading", H2: "heading", H3: "heading", H4: "heading", H5: "heading", H6: "heading",
+    UL: "list", OL: "list", LI: "listitem", DL: "list", DT: "term", DD: "definition",
+    TABLE: "table", TR: "row", TD: "cell", TH: "columnheader", CAPTION: "caption",
+    NAV: "navigation", MAIN: "main", HEADER: "banner", FOOTER: "contentinfo",
+    ASIDE: "complementary", FORM: "form", FIELDSET: "group", LEGEND: "legend",
+    P: "paragraph", PRE: "code", BLOCKQUOTE: "blockquote", LABEL: "label",
+    PROGRESS: "progressbar", METER: "meter", OUTPUT: "status", HR: "separator",
+    ARTICLE: "article", SECTION: "region", SEARCH: "search", TIME: "time",
+  };
+  const INPUTS = {
+    button: "button", submit: "button", reset: "button", image: "button", checkbox: "checkbox",
+    radio: "radio", range: "slider", number: "spinbutton", search: "searchbox", color: "color",
+    date: "date", time: "time", "datetime-local": "datetime", month: "month", week: "week",
+    file: "file", password: "password",
+  };
+  const INTERACTIVE = new Set([
+    "link", "button", "combobox", "textbox", "option", "checkbox", "radio", "slider", "spinbutton",
+    "searchbox", "listbox", "color", "date", "time", "datetime", "month", "week", "file", "password", "tab",
+    "menuitem", "menuitemcheckbox", "menuitemradio", "switch", "treeitem", "gridcell",
+  ]);
+  const SHAPES = { CIRCLE: "circle", RECT: "rect", POLYGON: "polygon", ELLIPSE: "ellipse",
+    PATH: "path", LINE: "line", POLYLINE: "polyline", TEXT: "svgtext" };
+  const IDENTIFIED = new Set(["iframe", "frame", "canvas"]);
+  const DULL = new Set(["group", "region", "paragraph", "label", "legend", "list", "img", "article",
+    "definition", "term", "listitem", "time", "caption", "status", "alert", "menu", "tablist"]);
+  const STRUCTURE = new Set(["list", "menu", "tablist", "tabpanel", "dialog", "table",
+    "rowgroup", "form", "main", "navigation", "banner", "contentinfo", "region", "toolbar",
+    "menubar", "tree", "grid", "radiogroup", "group"]);
+  const WHOLE = new Set(["TR", "LI", "P", "ARTICLE", "DT", "DD", "TBODY"]);
+  const NAMED_BY_CONTENT = new Set([
+    "link", "button", "option", "heading", "cell", "columnheader", "rowheader", "tab", "menuitem",
+    "menuitemcheckbox", "menuitemradio", "switch", "treeitem", "gridcell", "tooltip", "legend",
+    "caption", "label", "term", "checkbox", "radio", "svgtext", "listitem", "paragraph",
+    "definition", "time", "status", "alert",
+  ]);
+  const SILENT = new Set([
+    "SCRIPT", "STYLE", "NOSCRIPT", "TEMPLATE", "HEAD", "META", "LINK", "TITLE", "BR", "WBR",
+  ]);
+
+  // Colours as #rrggbb; "" for those that everything has.
+  const DULL_COLOURS = new Set(["#efefef", "#ffffff"]);
+  const colour = (value) => {
+    const found = /^rgba?\((\d+), (\d+), (\d+)(?:, ([\d.]+))?\)$/.exec(value);
+    if (!found) return value;
+    if (found[4] === "0") return "";
+    const hex = "#" + [1, 2, 3].map((i) => Number(found[i]).toString(16).padStart(2, "0")).join("");
+    return DULL_COLOURS.has(hex) ? "" : hex;
+  };
+
+  const squeeze = (text) => text.replace(/\s+/g, " ").trim();
+
+  const roleOf = (element) => {
+    const told = element.getAttribute("role");
+    const first = told ? told.trim().split(/\s+/)[0].toLowerCase() : "";
+    if (first === "none" || first === "presentation" || first === "generic") return "";
+    if (first) return first;
+    const tag = element.tagName.toUpperCase();
+    if (tag === "INPUT") return INPUTS[element.type] || "textbox";
+    if (tag === "A" && !element.hasAttribute("href")) return "";
+    if (tag === "SELECT" && (element.multiple || element.size > 1)) return "listbox";
+    if (element.isContentEditable && !element.parentElement?.isContentEditable) return "textbox";
+    return ROLES[tag] || "";
+  };
+
+  const textOf = (element, most) => {
+    let text = "";
+    const gather = (node) => {
+      for (const child of node.childNodes) {
+        if (text.length > most) return;
+        if (child.nodeType === 3) text += child.data;
+        else if (child.nodeType === 1 && !SILENT.has(child.tagName.toUpperCase())) {
+          const alt = child.getAttribute("aria-label") || child.getAttribute("alt");
+          text += " ";
+          if (alt) text += alt;
+          else if (child.checkVisibility === undefined || child.checkVisibility()) gather(child);
+          text += " ";
+        }
+      }
+    };
+    gather(element);
+    return squeeze(text).slice(0, most);
+  };
+
+  const nameOf = (element, role, most) => {
+    const by = element.getAttribute("aria-labelledby");
+    if (by) {
+      const parts = by.split(/\s+/).map((id) => element.getRootNode().getElementById?.(id));
+      const text = squeeze(parts.filter(Boolean).map((part) => textOf(part, most)).join(" "));
+      if (text) return text.slice(0, most);
+    }
+    const told = element.getAttribute("aria-label");
+    if (told && told.trim()) return squeeze(told).slice(0, most);
+    if (role === "button" && element.tagName === "INPUT") {
+      return squeeze(element.value || element.alt || element.type).slice(0, most);
+    }
+    const labels = element.labels;
+    if (labels && labels.length) {
+      const text = squeeze([...labels].map((label) => textOf(label, most)).join(" "));
+      if (text) return text.slice(0, most);
+    }
+    const alt = element.getAttribute("alt");
+    if (alt && alt.trim()) return squeeze(alt).slice(0, most);
+    if (INTERACTIVE.has(role) && NAMED_BY_CONTENT.has(role) ||
+        NAMED_BY_CONTENT.has(role) && !element.firstElementChild) {
+      const text = textOf(element, most);
+      if (text) return text;
+    }
+    const rest = element.getAttribute("title") || element.getAttribute("placeholder") || "";
+    return squeeze(rest).slice(0, most);
+  };
+
+  const valueOf = (element, role, most) => {
+    if (role === "password") return "•".repeat(Math.min(element.value.length, 64));
+    if (element.tagName === "SELECT") {
+      return [...element.selectedOptions].map((o) => squeeze(o.label)).join(", ").slice(0, most);
+    }
+    if (element.tagName === "INPUT" || element.tagName === "TEXTAREA") {
+      if (role === "checkbox" || role === "radio" || role === "button") return null;
+      return String(element.value).slice(0, most);
+    }
+    if (element.tagName === "PROGRESS" || element.tagName === "METER") return String(element.value);
+    if (role === "textbox") return squeeze(element.innerText || "").slice(0, most);
+    return element.getAttribute("aria-valuenow");
+  };
+
+  const statesOf = (element, role, focused) => {
+    const states = [];
+    const aria = (name) => element.getAttribute("aria-" + name);
+    if (element === focused) states.push("focused");
+    if (element.disabled || aria("disabled") === "true") states.push("disabled");
+    if (element.checked || aria("checked") === "true") states.push("checked");
+    if (element.selected || aria("selected") === "true") states.push("selected");
+    if (aria("expanded")) states.push(aria("expanded") === "true" ? "expanded" : "collapsed");
+    if (aria("pressed") === "true") states.push("pressed");
+    if (aria("current") && aria("current") !== "false") states.push("current");
+    if (element.required || aria("required") === "true") states.push("required");
+    if (element.readOnly === true && role === "textbox") states.push("readonly");
+    if (aria("invalid") === "true") states.push("invalid");
+    return states;
+  };
+
+  const deepElementFromPoint = (x, y) => {
+    let found = document.elementFromPoint(x, y);
+    while (found && found.shadowRoot) {
+      const inner = found.shadowRoot.elementFromPoint(x, y);
+      if (!inner || inner === found) break;
+      found = inner;
+    }
+    return found;
+  };
+
+  const contains = (outer, inner) => {
+    for (let node = inner; node; node = node.parentNode || node.host) if (node === outer) return true;
+    return false;
+  };
+
+  // Where to point at an element: the middle of the first of its boxes that is on the page.
+  const pointOf = (element) => {
+    for (const box of element.getClientRects()) {
+      const left = Math.max(box.left, 0), right = Math.min(box.right, innerWidth);
+      const top = Math.max(box.top, 0), bottom = Math.min(box.bottom, innerHeight);
+      if (right - left > 0 && bottom - top > 0) return [(left + right) / 2, (top + bottom) / 2];
+    }
+    return null;
+  };
+
+  const isHit = (element, x, y) => {
+    const found = deepElementFromPoint(x, y);
+    if (!found) return false;
+    if (contains(element, found) || contains(found, element)) return true;
+    const label = found.closest?.("label");
+    return !!label && label.control === element;
+  };
+
+  const heard = new WeakSet();
+  addEventListener("agentgym:heard", (event) => {
+    const found = event.composedPath()[0];
+    if (found instanceof Element) heard.add(found);
+  }, true);
+
+  const activeElement = () => {
+    let active = document.activeElement;
+    while (active?.shadowRoot?.activeElement) active = active.shadowRoot.activeElement;
+    return active === document.body ? null : active;
+  };
+
+  // One row an element: [id, depth, role, name, value, states, box, flags, attributes].
+  // Flags: 1 in view, 2 may be acted on, 4 nothing lies over it, 8 scrolls.
+  const snapshot = (options) => {
+    const { most = 20000, chars = 300, viewport = false, attrs = [], first = 0, shapes = false,
+      silent = "" } = options;
+    last = Math.max(last, first);
+    dispatchEvent(new Event("agentgym:ask"));
+    if (nodes.size > 10000) {
+      for (const [id, kept] of nodes) if (!kept.deref()?.isConnected) nodes.delete(id);
+    }
+    const focused = activeElement();
+    const rows = [];
+    let left = most, cut = 0, outside = 0;
+
+    const say = (id, depth, role, name, value, states, box, flags, kept) => {
+      rows.push([id, depth, role, name, value, states, box, flags, kept]);
+      left--;
+    };
+
+    const visit = (element, style, depth, pointer, covered, delegated) => {
+      if (left <= 0) { cut++; return; }
+      const tag = element.tagName.toUpperCase();
+      if (SILENT.has(tag) || style.display === "none") return;
+      if (element.ariaHidden === "true" && !element.contains(focused)) return;
+      if (silent && element.matches(silent)) return;
+      const hidden = style.visibility !== "visible" || style.opacity === "0";
+      const box = element.getBoundingClientRect();
+      const sized = box.width > 0 && box.height > 0;
+      const inside = sized && box.bottom > 0 && box.right > 0 && box.top < innerHeight &&
+        box.left < innerWidth;
+      if (viewport && sized && !inside && WHOLE.has(tag)) { outside++; return; }
+      const told = roleOf(element);
+      const role = told || (shapes || heard.has(element) ? SHAPES[tag] || "" : "");
+      const points = style.cursor === "pointer";
+      const interactive = INTERACTIVE.has(role);
+      const small = element.childElementCount === 0 || (element.childElementCount <= 3 &&
+        !element.querySelector("a,button,input,select,textarea,[role],[onclick],[tabindex]"));
+      const vast = box.width * box.height > 0.6 * innerWidth * innerHeight && !small;
+      const option = tag === "OPTION" || tag === "OPTGROUP";
+      const clickable = !hidden && !option && (interactive || ((heard.has(element) ||
+        element.hasAttribute("onclick") || (points && !pointer) || (delegated && small) ||
+        element.hasAttribute("tabindex") && element.tabIndex >= 0) && !vast && !covered &&
+        (element.childElementCount === 0 || !STRUCTURE.has(role))));
+      const delegates = !clickable && !vast && heard.has(element);
+      const scrolls = sized && element !== document.body && /auto|scroll/.test(style.overflowY) &&
+        element.scrollHeight > element.clientHeight + 1;
+      let mine = depth;
+      let absorbs = false;
+      if (!hidden && (sized || option || tag === "AREA") &&
+          (role || clickable || (scrolls && !vast))) {
+        if (viewport && !inside && !option) outside++;
+        else {
+          const leaf = clickable && !interactive ? small : element.childElementCount === 0;
+          const speaks = NAMED_BY_CONTENT.has(role) || (!role && clickable);
+          let name = nameOf(element, role, chars);
+          if (!name && speaks && (interactive || leaf)) name = textOf(element, chars);
+          absorbs = speaks && name !== "" && (interactive || leaf);
+          const labels = role === "label" && !clickable;
+          const dull = !clickable && !name && (DULL.has(role) || !role) && !scrolls;
+          if (labels) absorbs = !!element.control && !hidden;
+          else if (!dull) {
+            const value = valueOf(element, role, chars);
+            const point = clickable && inside ? pointOf(element) : null;
+            const hit = point !== null && isHit(element, point[0], point[1]);
+            const kept = {};
+            for (const attr of attrs) {
+              if (name && attr !== "fill") continue;
+              const found = attr.startsWith("style:") ? colour(style.getPropertyValue(attr.slice(6)))
+                : element.getAttribute(attr);
+              if (found) kept[attr] = found.slice(0, 80);
+            }
+            if (tag === "A" && element.getAttribute("href")) {
+              kept.href = element.getAttribute("href").slice(0, 200);
+            }
+            const id = clickable || scrolls || IDENTIFIED.has(role) ? identify(element) : 0;
+            const shown = told === "paragraph" && leaf ? "text" : role || (clickable ? "clickable" : "region");
+            say(id, depth, shown, name, value, statesOf(element, role, focused),
+              [Math.round(box.left), Math.round(box.top), Math.round(box.right), Math.round(box.bottom)],
+              (inside ? 1 : 0) | (clickable ? 2 : 0) | (hit ? 4 : 0) | (scrolls ? 8 : 0), kept);
+            mine = depth + 1;
+          }
+        }
+      }
+      if (tag === "TEXTAREA" || tag === "IFRAME" || tag === "FRAME" || role === "textbox") return;
+      if (tag === "SELECT" && role === "combobox" && element !== focused && element.options.length > 60) {
+        left--;
+        say(0, mine, "text", element.options.length + " options: read(" + identify(element) + ") lists them",
+          null, [], null, 0, {});
+        return;
+      }
+      const children = element.shadowRoot ? element.shadowRoot.childNodes
+        : tag === "SLOT" && element.assignedNodes().length ? element.assignedNodes()
+          : element.childNodes;
+      let text = "";
+      const flush = () => {
+        const said = squeeze(text);
+        text = "";
+        if (!said || absorbs || covered || hidden) return;
+        if (viewport && !inside && sized) { outside++; return; }
+        say(0, mine, "text", said.slice(0, 10 * chars), null, [],
+          [Math.round(box.left), Math.round(box.top), Math.round(box.right), Math.round(box.bottom)],
+          inside ? 1 : 0, {});
+      };
+      for (const child of children) {
+        if (child.nodeType === 3) text += child.data;
+        else if (child.nodeType === 1) {
+          const its = getComputedStyle(child);
+          if (its.display.startsWith("inline") && !child.firstElementChild && !child.shadowRoot &&
+              !roleOf(child) && !child.hasAttribute("onclick") && !heard.has(child) &&
+              !SILENT.has(child.tagName.toUpperCase()) && child.tagName !== "SLOT" &&
+              !delegates && !(its.cursor === "pointer" && !points) && !child.hasAttribute("tabindex") &&
+              !(shapes && SHAPES[child.tagName.toUpperCase()]) && !(silent && child.matches(silent))) {
+            if (its.visibility === "visible") text += child.textContent;
+            continue;
+          }
+          if (child.tagName === "BR") { text += " "; continue; }
+          flush();
+          visit(child, its, mine, points || pointer, covered || absorbs, delegates);
+        }
+      }
+      flush();
+    };
+
+    const root = document.body || document.documentElement;
+    if (root) visit(root, getComputedStyle(root), 0, false, false, false);
+    const page = document.scrollingElement || document.documentElement;
+    return JSON.stringify({
+      url: location.href, title: document.title.slice(0, chars), rows, cut, outside, last,
+      focused: focused ? ids.get(focused) || 0 : 0,
+      scroll: [Math.round(scrollX), Math.round(scrollY), page ? page.scrollWidth : 0,
+        page ? page.scrollHeight : 0],
+      size: [innerWidth, innerHeight],
+    });
+  };
+
+  // Where the inside of a frame begins on the page around it.
+  const inner = (id) => {
+    const element = nodes.get(id)?.deref();
+    if (!element || !element.isConnected) return JSON.stringify({ error: "stale" });
+    const box = element.getBoundingClientRect();
+    const style = getComputedStyle(element);
+    return JSON.stringify({ x: box.left + element.clientLeft + parseFloat(style.paddingLeft),
+      y: box.top + element.clientTop + parseFloat(style.paddingTop) });
+  };
+
+  const canBeHit = (element) => {
+    const point = pointOf(element);
+    if (!point) return null;
+    if (isHit(element, point[0], point[1])) return point;
+    const boxes = [...element.getClientRects()].slice(0, 4);
+    for (const box of boxes) {
+      for (const [u, v] of [[0.5, 0.5], [0.25, 0.5], [0.75, 0.5], [0.5, 0.25], [0.5, 0.75]]) {
+        const x = box.left + u * box.width, y = box.top + v * box.height;
+        if (x >= 0 && y >= 0 && x < innerWidth && y < innerHeight && isHit(element, x, y)) {
+          return [x, y];
+        }
+      }
+    }
+    return null;
+  };
+
+  // Bring an element into view and say where to point at it, or why that cannot be done.
+  const aim = (id, disabled = false) => {
+    const element = nodes.get(id)?.deref();
+    if (!element || !element.isConnected) return JSON.stringify({ error: "stale" });
+    if (!disabled && (element.disabled || element.ariaDisabled === "true")) {
+      return JSON.stringify({ error: "disabled" });
+    }
+    const whole = () => {
+      const box = element.getBoundingClientRect();
+      return box.top >= 0 && box.left >= 0 && box.bottom <= innerHeight && box.right <= innerWidth;
+    };
+    let point = canBeHit(element);
+    if (!point || !whole()) {
+      element.scrollIntoView({ block: whole() ? "nearest" : "center", inline: "nearest",
+        behavior: "instant" });
+      point = canBeHit(element);
+    }
+    if (!point) {
+      point = pointOf(element);
+      if (!point) return JSON.stringify({ error: "offscreen" });
+      const over = deepElementFromPoint(point[0], point[1]);
+      const by = over ? (roleOf(over) || over.tagName.toLowerCase()) + " " + textOf(over, 60) : "";
+      return JSON.stringify({ error: "covered", by: squeeze(by) });
+    }
+    return JSON.stringify({ x: point[0], y: point[1], tag: element.tagName, role: roleOf(element) });
+  };
+
+  const focus = (id) => {
+    const element = nodes.get(id)?.deref();
+    if (!element || !element.isConnected) return JSON.stringify({ error: "stale" });
+    if (element.disabled) return JSON.stringify({ error: "disabled" });
+    const editable = element.isContentEditable || element.tagName === "TEXTAREA" ||
+      (element.tagName === "INPUT" && !["checkbox", "radio", "button", "submit", "reset", "file",
+        "image", "range", "color"].includes(element.type));
+    if (element.tagName === "INPUT" && ["range", "color", "date", "time", "month", "week",
+      "datetime-local"].includes(element.type)) return JSON.stringify({ kind: "set" });
+    if (!editable) return JSON.stringify({ error: "not_editable" });
+    if (element.readOnly) return JSON.stringify({ error: "readonly" });
+    element.focus();
+    if (element.isContentEditable) {
+      const range = document.createRange();
+      range.selectNodeContents(element);
+      const selection = getSelection();
+      selection.removeAllRanges();
+      selection.addRange(range);
+    } else element.select?.();
+    return JSON.stringify({ kind: "type" });
+  };
+
+  const announce = (element) => {
+    for (const kind of ["input", "change"]) element.dispatchEvent(new Event(kind, { bubbles: true }));
+  };
+
+  const put = (id, value) => {
+    const element = nodes.get(id)?.deref();
+    if (!element || !element.isConnected) return JSON.stringify({ error: "stale" });
+    element.focus();
+    const setter = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value").set;
+    setter.call(element, value);
+    if (element.value !== value && element.type !== "range") {
+      return JSON.stringify({ error: "bad_value", shown: element.value });
+    }
+    announce(element);
+    return JSON.stringify({ value: element.value });
+  };
+
+  const choose = (id, values) => {
+    const element = nodes.get(id)?.deref();
+    if (!element || !element.isConnected) return JSON.stringify({ error: "stale" });
+    if (element.disabled) return JSON.stringify({ error: "disabled" });
+    if (element.tagName !== "SELECT") return JSON.stringify({ error: "not_select" });
+    const options = [...element.options];
+    const wanted = values.map((value) => options.find((option) =>
+      option.value === value || squeeze(option.label) === squeeze(value)));
+    const missing = values.filter((value, i) => !wanted[i] || wanted[i].disabled);
+    if (missing.length || (!element.multiple && wanted.length !== 1)) {
+      return JSON.stringify({ error: "no_option", missing,
+        options: options.slice(0, 40).map((option) => squeeze(option.label)) });
+    }
+    element.focus();
+    for (const option of options) option.selected = wanted.includes(option);
+    announce(element);
+    return JSON.stringify({ value: values });
+  };
+
+  const describe = (id) => {
+    const element = nodes.get(id)?.deref();
+    if (!element || !element.isConnected) return JSON.stringify({ error: "stale" });
+    return JSON.stringify({ text: element.innerText || element.value || "", checked: !!element.checked,
+      tag: element.tagName, type: element.type || "" });
+  };
+
+  const scroll = (id, dx, dy) => {
+    let element = id ? nodes.get(id)?.deref() : null;
+    if (id && (!element || !element.isConnected)) return JSON.stringify({ error: "stale" });
+    while (element && !(element.scrollHeight > element.clientHeight + 1 ||
+        element.scrollWidth > element.clientWidth + 1)) element = element.parentElement;
+    (element || document.scrollingElement || document.documentElement)
+      .scrollBy({ left: dx, top: dy, behavior: "instant" });
+    return JSON.stringify({});
+  };
+
+  const scrollAt = (x, y, dx, dy) => {
+    let element = deepElementFromPoint(x, y);
+    const before = () => [element.scrollLeft, element.scrollTop].join();
+    for (; element; element = element.parentNode || element.host) {
+      if (!element.scrollBy) continue;
+      const was = before();
+      element.scrollBy({ left: dx, top: dy, behavior: "instant" });
+      if (before() !== was) return JSON.stringify({ moved: true });
+    }
+    return JSON.stringify({ moved: false });
+  };
+
+  const isOn = (id, x, y) => {
+    const element = nodes.get(id)?.deref();
+    return JSON.stringify({ on: !!element && isHit(element, x, y) });
+  };
+
+  // A new episode on the same page: numbers begin anew.
+  const forget = () => {
+    for (const kept of nodes.values()) {
+      const element = kept.deref();
+      if (element) ids.delete(element);
+    }
+    nodes.clear();
+    last = 0;
+    return "{}";
+  };
+
+  const api = { snapshot, aim, focus, put, choose, describe, scroll, scrollAt, inner, isOn, forget,
+    identify, element: (id) => nodes.get(id)?.deref() };
+  Object.defineProperty(globalThis, "__agentgym", { value: Object.freeze(api) });
+})();
