@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
@@ -25,7 +26,7 @@ class Limits:
     """What a box may use.
 
     Raises:
-        ConfigError: A number is out of range.
+        ConfigError: What is given is no number, or out of range.
     """
 
     memory_mb: int = 2048
@@ -39,6 +40,13 @@ class Limits:
     """A command that prints more is ended, in MiB."""
 
     def __post_init__(self) -> None:
+        for name in ("memory_mb", "cpus", "pids", "disk_mb", "output_mb"):
+            value = getattr(self, name)
+            kinds: tuple[type, ...] = (int, float) if name == "cpus" else (int,)
+            endless = isinstance(value, float) and not math.isfinite(value)
+            if isinstance(value, bool) or not isinstance(value, kinds) or endless:
+                wanted = "a number" if name == "cpus" else "a whole number"
+                raise ConfigError(f"limits: {name} is {value!r}: give {wanted}")
         for name, least in (("memory_mb", 32), ("cpus", 0.01), ("pids", 8), ("disk_mb", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"limits: {name} is {getattr(self, name)!r}: at least {least}")

@@ -235,23 +235,34 @@ def _starts(backend: str) -> tuple[float, float]:
 
 
 def idle(count: int) -> dict[str, _measure.Figure]:
-    """What boxes hold that do nothing: all of the machine's memory, by the number of boxes."""
+    """What boxes hold that do nothing: their processes' share of memory, by the number of boxes."""
     figures = {}
     for backend in ("docker", "local"):
-        boxes = [open_sandbox(IMAGE, backend=backend, limits=LIMITS)]
-        before = _used_mb()
-        boxes += [open_sandbox(IMAGE, backend=backend, limits=LIMITS) for _ in range(count)]
-        figures[f"an idle box, {backend}"] = _measure.Figure((_used_mb() - before) / count, "MB")
-        for box in boxes:
-            box.close()
+        with contextlib.ExitStack() as stack:
+            boxes = [stack.enter_context(_box(backend)) for _ in range(count)]
+            held = sum(_share_mb(process) for box in boxes for process in _processes(backend, box))
+        figures[f"an idle box, {backend}"] = _measure.Figure(held / count, "MB")
         containers.settle()
     return figures
 
 
-def _used_mb() -> float:
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    told = {line.split(":")[0]: float(line.split()[1]) for line in lines}
-    return (told["MemTotal"] - told["MemAvailable"]) / 1024
+def _processes(backend: str, box: Any) -> list[int]:
+    """A container's first process and the shim above it; `unshare` and its children."""
+    if backend == "docker":
+        first = int(containers.client().inspect_container(box.container)["State"]["Pid"])
+        line = Path(f"/proc/{first}/stat").read_text()
+        return [first, int(line.rpartition(")")[2].split()[1])]
+    found = [int(box._process.pid)]
+    for process in found:
+        children = Path(f"/proc/{process}/task/{process}/children").read_text()
+        found += map(int, children.split())
+    return found
+
+
+def _share_mb(process: int) -> float:
+    """Its own memory, and its part of what it shares."""
+    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
 
 
 if __name__ == "__main__":

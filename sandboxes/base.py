@@ -6,12 +6,16 @@ does so again when the file is another.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +32,10 @@ LABEL = "agentgym.base"
 """Label of the image in an engine; says which tar file it was made from."""
 MAKE_S = 1800.0
 _ROOM = 3 << 30
+_FULL = "No space left on device"
+_PREFIX = "agentgym-base-"
+_LEFT_S = 60.0
+"""A younger folder may be one that is just being made."""
 
 Progress = Callable[[str], None]
 
@@ -55,11 +63,12 @@ def make(
         SandboxError: It cannot be made; says what to do.
     """
     path = archive()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with images.one_at_a_time("base"):
+    with images.one_at_a_time("base"), rootfs.in_cache("the base image cannot be made"):
+        path.parent.mkdir(parents=True, exist_ok=True)
         if force or source is not None or not path.exists():
             for left_by_a_killed_process in path.parent.glob("base.tar.*"):
                 left_by_a_killed_process.unlink()
+            _remove_left()
             partial = path.with_name(f"base.tar.{os.getpid()}")
             try:
                 _obtain(partial, source, progress)
@@ -150,14 +159,43 @@ def from_packages(path: Path, progress: Progress) -> None:
     command = ["mmdebstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}"]
     command += ["--format=tar", suite, str(path), *_mirror(suite)]
     progress(f"making a {release.get('NAME', 'Debian')} {suite} with {', '.join(PACKAGES)}")
-    with tempfile.TemporaryDirectory(prefix="agentgym-base-", dir=place) as folder:
-        said = _run(command, {**os.environ, "TMPDIR": folder}, progress)
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=place) as folder, _held(folder) as held:
+        said = _run(command, {**os.environ, "TMPDIR": folder}, progress, held)
     if said:
         raise SandboxError(f"the base image cannot be made: mmdebstrap: {said}")
 
 
-def _run(command: list[str], environment: dict[str, str], progress: Progress) -> str:
-    """Run it, passing on what it says of its progress; its last words, if it failed."""
+@contextlib.contextmanager
+def _held(folder: str) -> Iterator[int]:
+    """A descriptor of a folder, which is in use while a process has it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _remove_left() -> None:
+    """Remove folders of processes that were killed, unless what they started still works there."""
+    mounts = Path("/proc/self/mounts")
+    mounted = mounts.read_text() if mounts.exists() else ""
+    for place in {"/dev/shm", tempfile.gettempdir()}:
+        for folder in Path(place).glob(f"{_PREFIX}*"):
+            with contextlib.suppress(OSError):
+                aged = time.time() - folder.stat().st_ctime > _LEFT_S
+                if aged and f" {folder}/" not in mounted:
+                    with _held(str(folder)):
+                        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(
+    command: list[str], environment: dict[str, str], progress: Progress, held: int | None = None
+) -> str:
+    """Run it, passing on what it says of its progress; its last words, if it failed.
+
+    It has a session of its own: a program that fails may signal its whole process group.
+    """
     with subprocess.Popen(
         command,
         env=environment,
@@ -166,6 +204,8 @@ def _run(command: list[str], environment: dict[str, str], progress: Progress) ->
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
+        start_new_session=True,
+        pass_fds=() if held is None else (held,),
     ) as process:
         last = "it did not say why"
         try:
@@ -173,10 +213,13 @@ def _run(command: list[str], environment: dict[str, str], progress: Progress) ->
                 kind, _, text = line.strip().partition(": ")
                 if kind == "I":
                     progress(text)
-                elif kind == "E" or not last.startswith("E:"):
+                elif _FULL in line and _FULL not in last:
+                    last = f"{_FULL} ({line.strip()})"
+                elif _FULL not in last and (kind == "E" or not last.startswith("E:")):
                     last = line.strip() or last
         except BaseException:
-            process.terminate()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
             raise
     return last if process.returncode != 0 else ""
 

@@ -282,6 +282,9 @@ class Box:
         """Asked twice a second while a command runs: why it must be ended, if it must."""
         return ""
 
+    def _begins(self) -> None:
+        """Told when a command begins that is to be watched."""
+
     def _left_running(self) -> None:
         """Told when a command may have left something running in the background."""
 
@@ -313,6 +316,8 @@ class Box:
         with self._turn:
             if self._closed:
                 raise SandboxError(self._dead or "the sandbox is closed")
+            if watch:
+                self._begins()
             number = next(self._numbers)
             self._send(op, number, body, **arguments)
             deadline = time.monotonic() + patience_s

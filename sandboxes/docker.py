@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 import queue
 import struct
@@ -56,6 +57,7 @@ done
 printf '\\000\\000\\000\\030\\000\\000\\000\\000{{"ok":true,"plain":true}}'
 read -r _
 """
+_GROWS_S = 0.1
 _STDOUT = 1
 _HEADER = struct.Struct(">BxxxI")
 _numbers = count(1)
@@ -124,7 +126,18 @@ def client() -> Any:
         return _clients[key]
 
 
+class _NotOfConcern(logging.Filter):
+    """Drops the warning that a connection was closed instead of kept: that is what is meant."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith("Connection pool is full")
+
+
+_NOT_OF_CONCERN = _NotOfConcern()
+
+
 def _connect(host: str) -> Any:
+    logging.getLogger("urllib3.connectionpool").addFilter(_NOT_OF_CONCERN)
     try:
         made = docker.APIClient(
             base_url=host, version="auto", timeout=120, max_pool_size=IDLE_CONNECTIONS
@@ -140,6 +153,18 @@ def _connect(host: str) -> Any:
         wanted = ".".join(map(str, OLDEST_API))
         raise SandboxError(f"the Docker engine at {host} speaks API {version}: {wanted} is needed")
     return made
+
+
+@functools.lru_cache(maxsize=64)
+def _all_processors(engine: Any) -> int:
+    return int(engine.info().get("NCPU") or 0)
+
+
+def _processors(engine: Any, wanted: float) -> float:
+    """As many of an engine's processors as are wanted, or all: it refuses more than it has."""
+    if wanted <= 1:
+        return wanted
+    return min(wanted, _all_processors(engine) or wanted)
 
 
 class _engine_errors:
@@ -228,6 +253,8 @@ class DockerBox(Box):
 
     _own_image = ""
     """An image that goes with it."""
+    _over: int | None = None
+    """Its size when it was first seen to be over the limit, since a command began."""
 
     def __init__(
         self,
@@ -303,7 +330,7 @@ class DockerBox(Box):
             pids_limit=limits.pids,
             mem_limit=limits.memory_mb << 20,
             memswap_limit=limits.memory_mb << 20,
-            nano_cpus=int(limits.cpus * 1e9),
+            nano_cpus=int(_processors(engine, limits.cpus) * 1e9),
             shm_size=min(64, max(limits.memory_mb // 4, 1)) << 20,
             log_config={"Type": "none"},
             ulimits=[
@@ -355,15 +382,31 @@ class DockerBox(Box):
         box._own_image = kept
         return box
 
+    def _begins(self) -> None:
+        self._over = None
+
     def _watch(self) -> str:
+        """A command may free space in a box that is over its limit: only growth ends it."""
+        most = self.limits.disk_mb << 20
+        size = self._size()
+        if size > most and self._over is None:
+            self._over = size
+            time.sleep(_GROWS_S)
+            size = self._size()
+        return "disk" if size > most and size > (self._over or 0) else ""
+
+    def _size(self) -> int:
+        """Bytes that were written, as far as the engine tells.
+
+        Raises:
+            SandboxError: The container is paused.
+        """
         found: list[dict[str, Any]] = []
         with contextlib.suppress(docker.errors.DockerException, OSError, SandboxError):
             found = client().containers(all=True, size=True, filters={"id": self.container})
         if found and found[0].get("State") == "paused":
             raise self._died("it does not answer")
-        if found and found[0].get("SizeRw", 0) > self.limits.disk_mb << 20:
-            return "disk"
-        return ""
+        return int(found[0].get("SizeRw") or 0) if found else 0
 
     def _left_running(self) -> None:
         _warden_of(os.getpid()).watch(self)

@@ -146,9 +146,13 @@ def _archive(image: Image, box: Room) -> bytes:
 @contextlib.contextmanager
 def one_at_a_time(name: str) -> Iterator[None]:
     """Let one process in; the kernel lets the next one in when it ends, however it ends."""
+    from agentgym.sandboxes.rootfs import in_cache
+
     folder = cache_folder("locks")
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / name).open("w") as file:
+    with in_cache("the cache cannot be written"):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / name).open("w")
+    with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -251,11 +255,11 @@ def _keep_to_budget(backend: str) -> None:
     with contextlib.suppress(OSError):
         if time.time() - mark.stat().st_mtime < _LOOK_EVERY_S:
             return
-    mark.touch()
     try:
+        mark.touch()
         if removed := prune(backend, int(budget_gb() * 1e9)):
             logger.info("removed %d images longest unused: %s", len(removed), ", ".join(removed))
-    except SandboxError as error:  # what was built is there all the same
+    except (SandboxError, OSError) as error:  # what was built is there all the same
         logger.warning("images are not pruned: %s", error)
 
 

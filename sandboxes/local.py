@@ -43,13 +43,11 @@ class LocalBox(Box):
         self, image: str, limits: Limits, layers: list[Path], workdir: str, env: Mapping[str, str]
     ) -> None:
         name = f"{janitor.owner()}-{next(_numbers)}"
-        janitor.watch()
+        self._place = _make_place(name)
         self._opened = layers, workdir, dict(env)
         _use(layers)
         self._upper = -1
         self._groups = cgroups.make(name, limits)
-        self._place = janitor.folder() / name
-        self._place.mkdir()
         ours, theirs = socket.socketpair()
         try:
             with theirs:
@@ -156,6 +154,20 @@ class LocalBox(Box):
         with contextlib.suppress(OSError):
             self._place.rmdir()
         _disuse(self._opened[0])
+
+
+def _make_place(name: str) -> Path:
+    """The folder a box is mounted on."""
+    try:
+        janitor.watch()
+        place = janitor.folder() / name
+        place.mkdir()
+    except OSError as error:
+        where = error.filename or "where boxes are kept"
+        raise SandboxError(
+            f"no sandbox can be started: {where}: {error.strerror or error}; make room there"
+        ) from error
+    return place
 
 
 def _use(layers: list[Path]) -> None:

@@ -30,6 +30,7 @@ from agentgym.sandboxes.box import GRACE_S, PATIENCE_S, wire
 from agentgym.sandboxes.docker import START_S, DockerBox, client
 
 Answer = tuple[dict[str, Any], bytes]
+_LONGEST_PATH = 4096
 _TICK_S = 0.1
 _WATCH_S = 0.5
 _COMMAND = (
@@ -73,11 +74,14 @@ class PlainBox(DockerBox):
         **arguments: Any,
     ) -> Answer:
         if path is not None:
-            wire(path)  # raises what is wrong with it
+            if len(wire(path)) >= _LONGEST_PATH:  # that, too, raises what is wrong with it
+                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
             arguments["path"] = posixpath.join("/", path)
         with self._turn:
             if self._closed:
                 raise SandboxError(self._dead or "the sandbox is closed")
+            if watch:
+                self._begins()
             try:
                 answer: Answer = getattr(self, f"_{op}")(body, **arguments)
             except docker.errors.DockerException as error:
@@ -144,8 +148,9 @@ class PlainBox(DockerBox):
         made = engine.exec_create(self.container, ["/bin/sh", "-c", _KILL.decode()], user="0:0")
         engine.exec_start(made["Id"])
 
-    def _killall(self, body: bytes) -> Answer:
-        self._cwd = self._home
+    def _killall(self, body: bytes, forget: bool = True) -> Answer:
+        if forget:
+            self._cwd = self._home
         return self._run(b":")
 
     def _ping(self, body: bytes) -> Answer:

@@ -77,6 +77,10 @@ class Pool:
     ) -> None:
         cores = os.cpu_count() or 1
         self._parallel = 4 * cores if parallel is None else parallel
+        counts = {"size": size, "most": most, "parallel": self._parallel, "attempts": attempts}
+        for name, value in counts.items():
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise ConfigError(f"pool: {name} is {value!r}: give a whole number")
         if size < 0 or most < 0 or self._parallel < 1 or attempts < 1:
             raise ConfigError(
                 f"pool: size={size!r}, most={most!r} from 0; "

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -42,6 +43,19 @@ class RootFS:
 def store() -> Path:
     """Where images are kept: `local` in the cache."""
     return cache_folder("local")
+
+
+@contextlib.contextmanager
+def in_cache(doing: str) -> Iterator[None]:
+    """What the system refuses in the cache becomes a `SandboxError` that says where that is."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or cache_folder()
+        raise SandboxError(
+            f"{doing}: {where}: {error.strerror or error}; make room, or set AGENTGYM_CACHE to a "
+            f"folder that can be written (it is {cache_folder()})"
+        ) from error
 
 
 def _record(name: str) -> Path:
@@ -83,7 +97,12 @@ def find(name: str) -> RootFS:
 
 def add(name: str, layers: list[Path], workdir: str = "/") -> RootFS:
     """Keep an image of these layers under a name."""
-    record = _record(name)
+    with in_cache(f"image {name!r} cannot be kept"):
+        _add(_record(name), name, layers, workdir)
+    return RootFS(name, layers, workdir)
+
+
+def _add(record: Path, name: str, layers: list[Path], workdir: str) -> None:
     record.parent.mkdir(parents=True, exist_ok=True)
     temporary = record.with_suffix(f".{janitor.owner()}")
     told: dict[str, object] = {
@@ -95,7 +114,6 @@ def add(name: str, layers: list[Path], workdir: str = "/") -> RootFS:
         told["size"] = _size(layers[0])
     temporary.write_text(json.dumps(told))
     temporary.rename(record)
-    return RootFS(name, layers, workdir)
 
 
 def keep(upper: int, layers: list[Path], name: str | None, workdir: str) -> str:
@@ -111,9 +129,11 @@ def keep(upper: int, layers: list[Path], name: str | None, workdir: str) -> str:
         Its name.
     """
     own = f"{janitor.owner()}-image-{next(_numbers)}"
-    folder = store() / "layers" if name is not None else janitor.folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    layer = folder / own if name is None else Path(tempfile.mkdtemp(prefix="layer-", dir=folder))
+    with in_cache("no snapshot"):
+        folder = store() / "layers" if name is not None else janitor.folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        made = None if name is None else tempfile.mkdtemp(prefix="layer-", dir=folder)
+        layer = folder / own if made is None else Path(made)
     source = f"/proc/self/fd/{upper}/."
     command = ["cp", "--archive", "--reflink=auto", source, str(layer)]
     done = subprocess.run(command, pass_fds=[upper], capture_output=True, text=True)
@@ -148,9 +168,10 @@ def unpack(archive: Path, name: str, workdir: str = "/") -> RootFS:
         SandboxError: It cannot be unpacked.
     """
     folder = store() / "layers"
-    folder.mkdir(parents=True, exist_ok=True)
-    layer = Path(tempfile.mkdtemp(prefix="layer-", dir=folder))
-    layer.chmod(0o755)
+    with in_cache(f"{archive} cannot be unpacked"):
+        folder.mkdir(parents=True, exist_ok=True)
+        layer = Path(tempfile.mkdtemp(prefix="layer-", dir=folder))
+        layer.chmod(0o755)
     command = ["tar", "--extract", "--numeric-owner", "--exclude=./dev/*", "--exclude=dev/*"]
     command += ["--file", str(archive), "--directory", str(layer)]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -164,7 +185,8 @@ def _exported(name: str) -> RootFS:
     """The files of a Docker image, if an engine has it."""
     from agentgym.sandboxes import docker
 
-    store().mkdir(parents=True, exist_ok=True)
+    with in_cache(f"image {name!r} cannot be exported"):
+        store().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=store()) as folder:
         archive = Path(folder) / "image.tar"
         try:

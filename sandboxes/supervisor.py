@@ -33,6 +33,7 @@ GRACE = 0.05  # seconds for output that is on its way when a shell has ended
 CHUNK = 1 << 20
 MOST_STATE = 1 << 18  # bytes of exported variables that are kept
 MOST_FILES = 500000  # that are remembered, or told of
+LONGEST_PATH = 4096  # bytes, with its end: as the kernel has it
 SCRIPT = 8  # descriptor the command is read from
 STATE = 7  # descriptor the state of the last shell is read from
 SAVE = 9  # descriptor a shell writes its state to
@@ -196,6 +197,9 @@ class Supervisor(object):
             except OSError as error:
                 told = {"errno": error.errno or errno.EIO, "text": error.strerror or str(error)}
                 answer, parts = {"ok": False, "error": told}, []
+            except (MemoryError, RecursionError) as error:  # of this request: the box goes on
+                code = errno.ENOMEM if isinstance(error, MemoryError) else errno.EIO
+                answer, parts = {"ok": False, "error": {"errno": code, "text": repr(error)}}, []
             except Exception as error:  # whatever it is, the owner is told
                 told = {"errno": 0, "text": "%s: %s" % (type(error).__name__, error)}
                 answer, parts = {"ok": False, "error": told}, []
@@ -376,9 +380,11 @@ class Supervisor(object):
 
     def on_write(self, body, path, mode=None):
         path = from_wire(path)
+        if len(path) >= LONGEST_PATH:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
         folder = os.path.dirname(path)
         try:
-            os.makedirs(folder, exist_ok=True)
+            make_folders(folder)
         except FileExistsError:
             raise OSError(errno.ENOTDIR, "%s is no folder" % to_wire(folder)) from None
         try:
@@ -594,6 +600,20 @@ def fork_and_execute(arguments, environment, descriptors):
 
 def exit_code(status):
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+def make_folders(folder):
+    """Make a folder with those above it, however many."""
+    missing = []
+    while folder and not os.path.isdir(folder):
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    for each in reversed(missing):
+        try:
+            os.mkdir(each)
+        except FileExistsError:
+            if not os.path.isdir(each):
+                raise
 
 
 def kind(mode):

@@ -2,6 +2,7 @@
 
 Examples:
 agentgym images
+agentgym images --all
 agentgym images base
 agentgym images base --from base.tar
 agentgym images prune --keep 5 --backend local
@@ -36,6 +37,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--keep", metavar="GB", type=float, help="prune down to this ($AGENTGYM_IMAGES_GB, or 20)"
     )
     parser.add_argument("--backend", choices=BACKENDS, help="of this alone (list, prune)")
+    parser.add_argument(
+        "--all", action="store_true", help="list each image that was built, not their sum"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -79,13 +83,36 @@ def _list(args: argparse.Namespace, backends: list[str]) -> int:
         ]
         render.print_json({"images": listed, "problems": problems})
         return 0
+    shown = [(row.name, row.backend, row.size, row.used) for row in rows]
+    if not args.all:
+        shown = _summed(rows)
     render.print_table(
         ["image", "backend", "size", "last used"],
-        [[row.name, row.backend, _size(row.size), _when(row.used)] for row in rows],
+        [[name, backend, _size(size), _when(used)] for name, backend, size, used in shown],
     )
     for backend, problem in problems.items():
         render.print_line(f"{backend}: {problem}")
     return 0
+
+
+def _summed(rows: list[Any]) -> list[tuple[str, str, int, float]]:
+    """Images by name; those that only have a digest in one row for each backend."""
+    named: list[tuple[str, str, int, float]] = []
+    others: dict[str, list[Any]] = {}
+    for row in rows:
+        if row.name.startswith(("agentgym/built:", "sha256:", "tar:")):
+            others.setdefault(row.backend, []).append(row)
+        else:
+            named.append((row.name, row.backend, row.size, row.used))
+    return named + [
+        (
+            f"{len(each)} built (--all lists them)",
+            backend,
+            sum(row.size for row in each),
+            max(row.used for row in each),
+        )
+        for backend, each in others.items()
+    ]
 
 
 def _prune(args: argparse.Namespace, backends: list[str]) -> int:

@@ -15,9 +15,13 @@ agentgym tasks verify tasks.jsonl --limit 3 --backend local --json
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from agentgym.cache import cache_folder
 from agentgym.errors import ConfigError
@@ -87,7 +91,7 @@ def _make(args: argparse.Namespace) -> int:
     started = time.monotonic()
     made = 0
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    with Meter() as meter, args.out.open("wb") as file:
+    with Meter() as meter, _replacing(args.out) as file:
         for task in making.make_bugs(
             project,
             count=args.count,
@@ -97,7 +101,7 @@ def _make(args: argparse.Namespace) -> int:
             progress=meter,
         ):
             file.write(orjson.dumps(to_row(task)) + b"\n")
-            file.flush()  # what was made is kept if this is interrupted
+            file.flush()
             made += 1
     taken_s = time.monotonic() - started
     if args.json:
@@ -112,6 +116,29 @@ def _make(args: argparse.Namespace) -> int:
         if made < args.count:
             render.print_line(f"{project.name} has no more bugs that its tests tell")
     return 0 if made else 1
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, that takes the place of `path` at the end, however that comes.
+
+    Where nothing was written, what was there stays.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():  # a pipe, /dev/stdout
+        with path.open("wb") as file:
+            yield file
+        return
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            if partial.stat().st_size:
+                partial.replace(path)
+            else:
+                partial.unlink()
 
 
 # ---- verify ----

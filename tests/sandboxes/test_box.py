@@ -287,6 +287,20 @@ def test_what_cannot_be_written_says_why_and_leaves_nothing(box):
     assert box.run("ls -A /tmp").output == ""
 
 
+def test_a_path_of_many_folders_is_made(box):
+    path = "/deep/" + "/".join("a" * 1900)
+    box.write(path, b"far down")
+    assert box.read(path) == b"far down"
+
+
+@pytest.mark.parametrize("path", ["/" + "b/" * 3000 + "x", "/" + "c" * 300])
+def test_a_path_that_is_too_long_is_refused_and_the_box_lives(box, path):
+    with pytest.raises(OSError, match="too long") as refused:
+        box.write(path, b"")
+    assert refused.value.errno == errno.ENAMETOOLONG
+    assert box.run("echo fine").output == "fine\n"
+
+
 def test_a_pipe_is_replaced_by_what_is_written(box):
     box.run("mkfifo /tmp/pipe")
     box.write("/tmp/pipe", "x")

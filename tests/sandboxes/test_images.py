@@ -146,6 +146,47 @@ def test_a_base_is_made_from_packages(cache):
         assert {"./usr/bin/git", "./usr/bin/pytest-3"} <= set(archive.getnames())
 
 
+def test_a_program_that_ends_its_process_group_ends_itself_alone(cache):
+    """As mmdebstrap does on a full disk."""
+    words = ["/bin/sh", "-c", "echo E: no room >&2; kill 0; sleep 9"]
+
+    assert base._run(words, dict(os.environ), print) == "E: no room"
+
+
+def test_a_folder_that_a_killed_process_left_is_removed_unless_it_is_in_use(
+    cache, small, monkeypatch
+):
+    monkeypatch.setattr(base, "_LEFT_S", 0.0)
+    left, busy = (Path(tempfile.mkdtemp(prefix="agentgym-base-")) for _ in range(2))
+    (left / "file").write_text("")
+
+    with base._held(str(busy)):
+        base.make(source=str(small))
+        assert not left.exists()
+        assert busy.exists()
+    base.make(source=str(small))
+    assert not busy.exists()
+
+
+@pytest.mark.parametrize("place", ["locks", "base"])
+def test_a_cache_that_cannot_be_written_is_named(cache, small, place):
+    cache.mkdir()
+    (cache / place).write_text("in the way")
+
+    with pytest.raises(SandboxError, match=f"{cache}/{place}.*set AGENTGYM_CACHE"):
+        base.make(source=str(small))
+
+
+def test_the_command_names_a_cache_that_cannot_be_written(cache, small):
+    cache.write_text("in the way")
+
+    done = agentgym("base", "--from", str(small))
+
+    assert done.returncode == 1
+    assert str(cache) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_base_is_made_in_a_container_where_there_are_no_packages(docker_client, tmp_path):
     """Of an image that has them already, as none can be pulled in CI."""
     before = {each["Id"] for each in docker_client.containers(all=True)}
@@ -376,6 +417,18 @@ def test_the_command_makes_lists_and_removes(cache, small):
     removed = json.loads(agentgym("prune", "--keep", "0", "--json").stdout)["removed"]
     assert len(removed["local"]) == 1
     assert json.loads(agentgym("--json", "--backend", "local").stdout)["images"] == []
+
+
+def test_images_without_a_name_of_their_own_are_summed_up(own_cache):
+    for number in range(3):
+        rootfs.add(f"agentgym/built:{number}", [own_cache])
+    rootfs.add("mine", [own_cache])
+
+    listed = agentgym("list", "--backend", "local").stdout
+    assert "3 built" in listed
+    assert "mine" in listed
+    assert "agentgym/built" not in listed
+    assert "agentgym/built:2" in agentgym("list", "--backend", "local", "--all").stdout
 
 
 @pytest.mark.parametrize(

@@ -313,7 +313,13 @@ def test_a_child_process_begins_with_an_empty_pool():
         assert pool.pop("a").alive
 
 
-@pytest.mark.parametrize("wrong", [{"size": -1}, {"parallel": 0}, {"attempts": 0}, {"most": -1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"size": -1}, {"parallel": 0}, {"attempts": 0}, {"most": -1}),
+        *({"size": 1.5}, {"size": True}, {"most": "3"}, {"parallel": 2.0}),
+    ],
+)
 def test_numbers_out_of_range_are_refused(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         Pool(**wrong)
