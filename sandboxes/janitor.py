@@ -34,6 +34,8 @@ _GOODBYE = "goodbye"
 VARIABLE = "AGENTGYM_OWNER"
 """In the environment of browsers: who they go with."""
 
+_SWEEPS = 5
+"""How often, a second apart, an engine is looked at again for what dead owners left."""
 _starting = threading.Lock()
 _janitor: tuple[int, int, int] | None = None  # its owner, itself, the pipe to it
 _engines: set[str] = set()
@@ -250,9 +252,20 @@ def main() -> None:
     with contextlib.suppress(OSError):  # it has ended
         # a process that the owner forked may hold its pipe, too
         poller.register(os.pidfd_open(int(name.split("-")[3])), select.POLLIN)
-        while [fd for fd, _ in poller.poll()] == [0] and (told := os.read(0, 65536)):
+        sweeps = 0
+        while True:
+            ready = [fd for fd, _ in poller.poll(1000 if sweeps else None)]
+            if not ready:  # what others left may have been in use a moment ago
+                sweeps -= 1
+                for client in clients:
+                    with contextlib.suppress(Exception):
+                        sweep_engine(client)
+                continue
+            if ready != [0] or not (told := os.read(0, 65536)):
+                break
             words = told.decode().split()
             clients += map(_connect, [word for word in words if word != _GOODBYE])
+            sweeps = _SWEEPS
             if _GOODBYE in words:
                 pauses_s = (0.0,)
                 break
