@@ -29,12 +29,15 @@ from agentgym.sandboxes.engine import engine_host
 try:
     import docker
     import docker.errors
+    from docker.transport import UnixHTTPAdapter
 except ImportError as error:  # pragma: no cover - without the extra
     raise RegistryError(
         "docker sandboxes need docker-py: pip install 'agentgym-env[docker]'"
     ) from error
 
 START_S = 60.0
+TIMEOUT_S = 120.0
+"""Longest wait for an answer of the engine, in seconds."""
 IDLE_CONNECTIONS = 2
 """Kept open to the engine; more are opened where more threads ask at once."""
 OLDEST_API = (1, 40)
@@ -136,12 +139,24 @@ class _NotOfConcern(logging.Filter):
 _NOT_OF_CONCERN = _NotOfConcern()
 
 
+class _OnePool(UnixHTTPAdapter):
+    """docker-py's own keeps connections for each of the last 25 paths that were asked for."""
+
+    def get_connection(self, url: str, proxies: object = None) -> Any:
+        """The same pool, whatever the path."""
+        return super().get_connection("http+docker://localhost", proxies)
+
+
 def _connect(host: str) -> Any:
     logging.getLogger("urllib3.connectionpool").addFilter(_NOT_OF_CONCERN)
     try:
         made = docker.APIClient(
-            base_url=host, version="auto", timeout=120, max_pool_size=IDLE_CONNECTIONS
+            base_url=host, version="auto", timeout=TIMEOUT_S, max_pool_size=IDLE_CONNECTIONS
         )
+        if host.startswith("unix://"):
+            adapter = _OnePool(f"http+{host}", TIMEOUT_S, max_pool_size=IDLE_CONNECTIONS)
+            made.adapters.pop("http+docker://").close()
+            made.mount("http+docker://", adapter)
         version = tuple(map(int, str(made.api_version).split(".")))
     except (docker.errors.DockerException, OSError) as error:
         from agentgym.sandboxes.engine import probe
