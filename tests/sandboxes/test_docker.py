@@ -1,6 +1,7 @@
 """What only an engine can be asked for: its runtimes, its processors, and one that is far away."""
 
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -191,3 +192,24 @@ def test_a_path_that_is_too_long_for_a_box_without_python_is_refused(box_backend
         with pytest.raises(OSError, match="too long"):
             box.write("/" + "b/" * 3000 + "x", b"")
         assert box.run("echo fine").output == "fine\n"
+
+
+def test_boxes_that_were_closed_leave_no_connections_to_the_engine(box_backend):
+    from agentgym.sandboxes import docker
+
+    held = []
+    for _ in range(5):
+        with open_sandbox("base", backend=box_backend) as box:
+            assert box.run("true").code == 0
+        assert docker.settle()
+        gc.collect()
+        held.append(count_of_sockets())
+    assert held[-1] <= held[0] + docker.IDLE_CONNECTIONS
+
+
+def count_of_sockets():
+    found = 0
+    for entry in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found += os.readlink(f"/proc/self/fd/{entry}").startswith("socket:")
+    return found
