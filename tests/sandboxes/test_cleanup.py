@@ -61,9 +61,18 @@ if stage == "forgotten":
 STAGES = ("created", "greeted", "started", "command", "snapshot", "forking", "forked", "close")
 
 
+class Driver(subprocess.Popen):
+    """A process that does not outlive a test that fails."""
+
+    def __exit__(self, kind, error, trace):
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, error, trace)
+
+
 def start(backend, stage):
     """A process that has boxes, and its name as an owner."""
-    driver = subprocess.Popen(
+    driver = Driver(
         [sys.executable, "-c", DRIVER, backend, stage], stdout=subprocess.PIPE, text=True
     )
     return driver, driver.stdout.readline().strip()
