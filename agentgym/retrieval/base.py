@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -31,6 +32,14 @@ class Hit(NamedTuple):
     passage: Passage
     score: float
     """Higher is better; comparable within one answer only."""
+
+
+def dump_passage(passage: Passage) -> bytes:
+    """A passage as JSON, `[id, title, [sentence, ...]]`: what fingerprints are made of."""
+    try:
+        return orjson.dumps(tuple(passage))
+    except TypeError:  # of lone surrogates, which UTF-8 cannot hold
+        return json.dumps(passage).encode()
 
 
 @runtime_checkable
@@ -75,7 +84,7 @@ class Passages:
         if not self._fingerprint:
             digest = hashlib.blake2b(digest_size=16)
             for each in self._passages:
-                digest.update(orjson.dumps(each) + b"\n")
+                digest.update(dump_passage(each) + b"\n")
             self._fingerprint = digest.hexdigest()
         return self._fingerprint
 
@@ -105,7 +114,7 @@ class Retriever(Protocol):
     """
 
     remote: bool
-    """Whether answers come over a network, so that callers should await them."""
+    """Whether answers take long (a network, a neural model), so that callers should await them."""
 
     @property
     def fingerprint(self) -> str:
@@ -140,4 +149,6 @@ def open_retriever(spec: str, corpus: Corpus | None = None, **options: Any) -> R
         ConfigError: No such retriever, or its extra is not installed; says what to do.
         InfraError: It does not answer, or its index is damaged.
     """
-    raise ConfigError(f"no retriever {spec!r}")
+    from agentgym.retrieval.opening import open_named  # it imports this module
+
+    return open_named(spec, corpus, options)

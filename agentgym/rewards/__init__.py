@@ -9,6 +9,7 @@ scored = bind(reward, env).score(trajectories)
 from agentgym.rewards import action_match as action_match
 from agentgym.rewards import attribution as attribution
 from agentgym.rewards import cursor as cursor
+from agentgym.rewards import evidence as evidence
 from agentgym.rewards import facts as facts
 from agentgym.rewards import grounding as grounding
 from agentgym.rewards import information as information

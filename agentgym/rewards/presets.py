@@ -31,6 +31,21 @@ PRESETS.update(
         "pure": "outcome + fact('step_score').min_form(0.1)",
         # The outcome, and the way made good on the way there, in steps of the world's planner.
         "dense-progress": "outcome + 0.1 * progress",
+        # Search-R1 (arXiv 2503.09516): the answer, and nothing else.
+        "search-r1": "outcome",
+        # The answer, and the share of the evidence that each turn showed first: at most 0.2, which
+        # repeats cannot raise. Our own weights, here and below.
+        "search-evidence": "outcome + 0.2 * evidence",
+        # The answer, and that it was there to be read: what is left of IGPO without a model.
+        "search-answer-seen": "outcome + 0.2 * answer_seen",
+        # Evidence, a price for each call and for asking again, and the sources if it was right.
+        "search-frugal": (
+            "outcome + 0.2 * evidence + 0.1 * citation.when(outcome >= 1)"
+            " + 0.05 * repeat + 0.01 * cost"
+        ),
+        # VRAG-RL (arXiv 2505.22019), the outcome in place of its judge; there, a wrong format takes
+        # the rest, too.
+        "vrag-rl": "0.7 * outcome + 0.1 * format.mean() + 0.2 * ndcg(of='episode')",
         # IGPO (arXiv 2510.14967): gains and outcomes normalised apart, and summed to go.
         "igpo": "(info_gain.group(zscore()) + outcome.group(zscore(pool='totals'))).to_go()",
         # InfoPO (arXiv 2603.00656): its signal only where the group's outcomes do not differ.

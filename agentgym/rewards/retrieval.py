@@ -32,17 +32,21 @@ class Ndcg(Signal):
     Args:
         top: Only the first so many ranks count; None is all.
         of: `turn`: of each by itself; `episode`: of all that was shown, at the last turn.
+        unseen: Of each turn, against what no turn before it showed: showing again is worth 0, and
+            so is a turn when all was shown. No value where nothing is relevant at all.
     """
 
     name: ClassVar[str] = "ndcg"
     facts: ClassVar[frozenset[str]] = frozenset({"shown", "relevant"})
     top: int | None = None
     of: Literal["turn", "episode"] = "turn"
+    unseen: bool = False
 
     def __post_init__(self) -> None:
         if self.top is not None:
             check_number(self.name, "top", self.top, 1, whole=True)
         check_choice(self.name, "of", self.of, ("turn", "episode"))
+        check_choice(self.name, "unseen", self.unseen, (False, self.of == "turn"))
 
     @property
     def stage(self) -> Stage:
@@ -57,6 +61,8 @@ class Ndcg(Signal):
     def values(self, trajectory: Trajectory) -> Sequence[float | None]:
         """From the ranks of what was relevant."""
         shown = [self._shown(trajectory, turn) for turn in range(len(trajectory.turns))]
+        if self.unseen:
+            return self._of_unseen(trajectory, shown)
         if self.of == "turn":
             return [
                 None if ids is None else self._score(ids, trajectory, turn)
@@ -67,8 +73,25 @@ class Ndcg(Signal):
         together = [each for ids in searched for each in ids]
         return [*[None] * last, self._score(together, trajectory, last) if searched else None]
 
+    def _of_unseen(
+        self, trajectory: Trajectory, shown: Sequence[Sequence[Any] | None]
+    ) -> list[float | None]:
+        seen: set[Any] = set()
+        found: list[float | None] = []
+        for turn, ids in enumerate(shown):
+            if ids is None or find(trajectory, trajectory.turns[turn], "relevant") in ([], {}):
+                found.append(None)
+                continue
+            gains = self._gains(trajectory, turn)
+            left = {each: gain for each, gain in gains.items() if each not in seen}
+            found.append(self._ranked(ids, left) if any(left.values()) else 0.0)
+            seen.update(ids)
+        return found
+
     def _score(self, shown: Sequence[Any], trajectory: Trajectory, turn: int) -> float:
-        gains = self._gains(trajectory, turn)
+        return self._ranked(shown, self._gains(trajectory, turn))
+
+    def _ranked(self, shown: Sequence[Any], gains: Mapping[Any, float]) -> float:
         ranked = [gains.get(each, 0.0) for each in dict.fromkeys(shown)]
         best = sorted(gains.values(), reverse=True)
         return min(self._sum(ranked) / self._sum(best), 1.0)

@@ -9,6 +9,7 @@ ExactMatch()(task, {"answer": "canberra."})  # Outcome(score=1.0, passed=True, l
 `agentgym audit exact` tries a verifier with everything in `agentgym.verify.corpus`.
 """
 
+from agentgym.verify.answers import ShortAnswer, squad_em, squad_f1
 from agentgym.verify.base import (
     Kind,
     Verifier,
@@ -30,6 +31,7 @@ __all__ = [
     "JsonMatch",
     "Kind",
     "Numeric",
+    "ShortAnswer",
     "StateMatch",
     "UnitTests",
     "Verifier",
@@ -40,11 +42,14 @@ __all__ = [
     "normalise",
     "read_number",
     "register",
+    "squad_em",
+    "squad_f1",
     "verifiers",
 ]
 
 register("exact", ExactMatch())
 register("f1", F1())
+register("short", ShortAnswer())
 register("numeric", Numeric())
 register("json", JsonMatch())
 register("tests", UnitTests())
