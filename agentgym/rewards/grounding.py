@@ -11,6 +11,9 @@ Facts, all in the pixel space of the image that the model saw last:
 `image_size`
     [width, height], for `neg_distance` only; looked for like `target_box`.
 
+`evidence_boxes`
+    A list of [x1, y1, x2, y2], for `evidence_box` only: what a box should hold, and little else.
+
 A turn without a prediction, or without a target, has no value. A predicted box with x2 <= x1 or
 y2 <= y1 is the model's mistake and gets the lowest value there is. An inverted target, and whatever
 is not finite, is the environment's mistake and an error; a target without extent will do.
@@ -28,7 +31,7 @@ import numpy as np
 
 from agentgym.rewards.arguments import check_choice, check_number
 from agentgym.rewards.batch import Batch, Bools, Floats, PerTurn
-from agentgym.rewards.reading import BatchSignal, image_sizes, targets, tuples
+from agentgym.rewards.reading import BatchSignal, boxes, image_sizes, targets, tuples
 from agentgym.rewards.text import register
 
 _MIN_SIGMA_PX = 1.0
@@ -236,3 +239,37 @@ def iou(ours: Floats, theirs: Floats) -> Floats:
     union = areas[0] + areas[1] - shared
     found: Floats = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
     return found
+
+
+@register
+@dataclass(frozen=True)
+class EvidenceBox(BatchSignal):
+    """How much of the evidence a `box` holds, times how little else; in [0, 1].
+
+    Recall is the share of the evidence's area that lies in the box, tightness the share of the
+    box's area that is evidence; the value is their product. Facts, in one space of pixels: `box`,
+    and `evidence_boxes`, a list of [x1, y1, x2, y2] that do not overlap, such as the lines of a
+    sentence. A turn without a box, or with no evidence to point at, has no value. An inverted or
+    empty box: 0. Not potential-form.
+
+    Source: our own, for visual search, in place of a judge that looks at the crop.
+    """
+
+    name: ClassVar[str] = "evidence_box"
+    facts: ClassVar[frozenset[str]] = frozenset({"box", "evidence_boxes"})
+    local: ClassVar[bool] = True
+
+    def compute(self, batch: Batch) -> PerTurn:
+        """From the areas."""
+        box, available = tuples(batch, self, "box", 4)
+        pieces, owner = boxes(batch, self, "evidence_boxes", available)
+        low = np.maximum(box[owner, :2], pieces[:, :2])
+        high = np.minimum(box[owner, 2:], pieces[:, 2:])
+        held = np.bincount(owner, np.prod(np.maximum(high - low, 0.0), axis=1), batch.count)
+        area = np.prod(pieces[:, 2:] - pieces[:, :2], axis=1)
+        evidence = np.bincount(owner, area, batch.count)
+        own = np.where(upright(box), np.prod(box[:, 2:] - box[:, :2], axis=1), 0.0)
+        available = available & (evidence > 0)
+        both = np.where(available & upright(box), evidence * own, 1.0)
+        values = np.where(available & upright(box), np.square(held) / both, 0.0)
+        return PerTurn(np.minimum(values, 1.0), available)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from agentgym.errors import RewardError
 from agentgym.rewards.arguments import is_finite
@@ -101,10 +102,7 @@ def tuples(
             if value is None:
                 continue
             if value is MISSING:
-                raise RewardError(
-                    f"{signal}: {batch.place(row)} has no fact {name!r}: record it with the "
-                    "turn, at the start or in the task's data, None where there is none"
-                )
+                raise _absent(batch, signal, name, row)
             if (
                 not isinstance(value, list | tuple)
                 or len(value) != size
@@ -126,6 +124,46 @@ def tuples(
         values[rows] = np.clip(given, -FARTHEST_PX, FARTHEST_PX)
         available[rows] = True
     return values, available
+
+
+def boxes(
+    batch: Batch, signal: Signal, name: str, needed: Bools
+) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """A fact that is a list of boxes, of every turn where it is needed.
+
+    Args:
+        batch: The turns.
+        signal: Who asks, for errors.
+        name: The fact; looked for as in `tuples`. None is none, as an empty list is.
+        needed: bool[N]: where there must be one.
+
+    Returns:
+        float64[M, 4], all boxes one after another; int64[M]: the turn that each is of.
+
+    Raises:
+        RewardError: They are something else, not finite, inverted, or missing where needed.
+    """
+    rows: list[Sequence[float]] = []
+    owner: list[int] = []
+    turns = ((trajectory, turn) for trajectory in batch.trajectories for turn in trajectory.turns)
+    for row, (trajectory, turn) in enumerate(turns):
+        if not needed[row]:
+            continue
+        value = find(trajectory, turn, name)
+        if value is MISSING:
+            raise _absent(batch, signal, name, row)
+        if not isinstance(value, list | tuple | None):
+            raise _wrong(signal, name, value, batch.place(row), "a list of boxes, [] for none")
+        for each in value or ():
+            fits = isinstance(each, list | tuple) and len(each) == 4
+            if not fits or not all(type(v) in _NUMBERS and is_finite(v) for v in each):
+                raise _wrong(signal, name, each, batch.place(row), "boxes of 4 finite numbers")
+            if each[2] < each[0] or each[3] < each[1]:
+                raise _wrong(signal, name, each, batch.place(row), "boxes that are not inverted")
+            rows.append(each)
+            owner.append(row)
+    found = np.clip(np.array(rows, dtype=np.float64).reshape(-1, 4), -FARTHEST_PX, FARTHEST_PX)
+    return found, np.array(owner, dtype=np.int64)
 
 
 def targets(batch: Batch, signal: Signal, needed: Bools) -> tuple[Floats, Bools]:
@@ -156,6 +194,13 @@ def image_sizes(batch: Batch, signal: Signal, needed: Bools) -> tuple[Floats, Bo
             signal, "image_size", sizes[row].tolist(), batch.place(int(row)), "positive pixels"
         )
     return sizes, available
+
+
+def _absent(batch: Batch, signal: Signal, name: str, row: int) -> RewardError:
+    return RewardError(
+        f"{signal}: {batch.place(row)} has no fact {name!r}: record it with the turn, at the start "
+        "or in the task's data, None where there is none"
+    )
 
 
 def _wrong(signal: Signal, name: str, value: Any, where: str, wanted: str) -> RewardError:

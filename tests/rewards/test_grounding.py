@@ -216,6 +216,71 @@ def test_arguments_that_make_no_sense_are_refused(text):
         parse(text)
 
 
+# ------------------------------------------------------------------------------------- evidence
+
+LINES = [[600, 200, 800, 225], [100, 230, 400, 255]]  # the end of one line, the start of the next
+
+
+def cropped(box, lines=LINES):
+    return episode([turn(box=box, evidence_boxes=lines)])
+
+
+@pytest.mark.parametrize(
+    ("box", "value"),
+    [
+        ([0, 0, 1000, 1400], (5000 + 7500) / 1_400_000),  # a whole page: all of it, loosely
+        ([100, 200, 800, 255], 12500 / 38500),  # as tight as one box can be about both
+        ([100, 230, 400, 255], 7500 / 12500),  # one line alone
+        ([100, 230, 250, 255], (3750 / 12500) * 1.0),  # half a line alone
+        ([0, 230, 800, 255], (7500 / 12500) * (7500 / 20000)),
+        ([0, 0, 90, 90], 0.0),
+        ([800, 255, 100, 200], 0.0),  # inverted
+        ([100, 230, 100, 255], 0.0),  # empty
+    ],
+)
+def test_a_crop_is_worth_its_recall_of_the_evidence_times_its_tightness(box, value):
+    assert paid("evidence_box", cropped(box)) == [pytest.approx(value)]
+
+
+@unhurried
+@given(box=boxes(), lines=st.lists(boxes(), min_size=1, max_size=3), by=st.integers(-900, 900))
+def test_evidence_is_worth_0_to_1_wherever_the_page_begins_and_1_for_its_very_box(box, lines, by):
+    apart = [[x1, 2000 * i + y1, x2, 2000 * i + y2] for i, (x1, y1, x2, y2) in enumerate(lines)]
+    [value] = paid("evidence_box", cropped(box, apart))
+    assert 0.0 <= value <= 1.0
+    moved = [[side + by for side in each] for each in (box, *apart)]
+    assert paid("evidence_box", cropped(moved[0], moved[1:])) == [pytest.approx(value)]
+    assert paid("evidence_box", cropped(box, [box])) == [pytest.approx(1.0)]
+
+
+def test_evidence_has_no_value_where_there_is_none_or_nothing_was_cropped():
+    turns = [
+        turn(evidence_boxes=LINES),
+        turn(box=[0, 0, 9, 9], evidence_boxes=[]),
+        turn(box=[0, 0, 9, 9], evidence_boxes=None),
+        turn(box=LINES[0], evidence_boxes=LINES[:1]),
+    ]
+    assert paid("evidence_box", episode(turns)) == [None, None, None, 1.0]
+    assert parse("evidence_box").needs == {"box", "evidence_boxes"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        ([[5, 5, 1, 9]], "boxes that are not inverted"),
+        ([[1, 2, 3]], "boxes of 4 finite numbers"),
+        ([[1, 2, 3, math.nan]], "boxes of 4 finite numbers"),
+        ([[1, 2, 3, True]], "boxes of 4 finite numbers"),
+        ("p1", "a list of boxes"),
+    ],
+)
+def test_evidence_that_is_written_down_wrongly_is_an_error_that_says_where(lines, reason):
+    with pytest.raises(RewardError, match=f"'evidence_boxes' of turn 1 .*{reason}"):
+        paid("evidence_box", cropped([0, 0, 9, 9], lines))
+    with pytest.raises(RewardError, match=r"turn 1 .* no fact 'evidence_boxes': record it"):
+        paid("evidence_box", episode([turn(box=[0, 0, 9, 9])]))
+
+
 # --------------------------------------------------------------------------------------- cursor
 
 

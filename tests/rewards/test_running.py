@@ -10,6 +10,7 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
+from browsing import need_browser
 
 import agentgym
 from agentgym import cli
@@ -227,13 +228,38 @@ def test_a_stored_run_is_scored_alike_every_time_bit_for_bit(store, reward):
         assert paid == pytest.approx(each["per_turn"])
 
 
-EVERYWHERE = {"gra", "gra-sum", "dra", "dra-sum"}
+EVERYWHERE = {"gra", "gra-sum", "dra", "dra-sum", "search-r1"}
 """Presets that need no facts; `igpo` and `infopo` ask a model."""
+SPARSE = {"search-r1", "search-answer-seen"}
+"""Presets that pay some turns of every episode nothing."""
+SEARCH, VISUAL = "agentgym/Search-v0", "agentgym/VisualSearch-v0"
+FOR_SEARCH = {"dense-progress", "search-evidence", "search-answer-seen", "search-frugal"}
+GROUND, CURSOR = "agentgym/GUIGround-v0", "agentgym/GUICursor-v0"
+BEST = {(GROUND, "gui-g2"): 2.0, (CURSOR, "gui-cursor"): 0.9 * 1.1 + 0.1}
+"""What an expert is paid who says the very box, or stops at its very middle."""
+WEB, GUI = "agentgym/Web-v0", "agentgym/GUI-v0"
 WORLDS = {
     ENV: (SMALL, EVERYWHERE | {"dense-progress"}),
-    "agentgym/Clarify-v0": ({}, EVERYWHERE),
+    GUI: (
+        {
+            "template": "fix-customer",
+            "interruptions": False,
+            "max_turns": 12,
+            "viewport": [800, 500],
+        },
+        EVERYWHERE | {"dense-progress", "gui-cursor"},
+    ),
+    WEB: ({"template": "fix-customer", "max_turns": 12}, EVERYWHERE | {"dense-progress"}),
+    "agentgym/Clarify-v0": ({}, EVERYWHERE | {"vrag-rl"}),
+    SEARCH: ({"task_set": "world:hops=2,docs=100,worlds=1"}, EVERYWHERE | FOR_SEARCH | {"vrag-rl"}),
     "agentgym/SWE-v0": ({"backend": "local", "max_turns": 5}, EVERYWHERE | {"verpo"}),
     "agentgym/TextWorld-v0": ({"family": "coin", "level": 1}, EVERYWHERE | {"dense-progress"}),
+    GROUND: ({}, EVERYWHERE | {"gui-g2", "gui-cursor"}),
+    CURSOR: ({}, EVERYWHERE | {"gui-cursor"}),
+    VISUAL: (
+        {"task_set": "world:hops=2,docs=100,worlds=1"},
+        EVERYWHERE | FOR_SEARCH | {"vrag-rl", "gui-g2"},
+    ),
 }
 """Each world's arguments, and the presets that bind to it."""
 
@@ -245,6 +271,10 @@ def runs(request, tmp_path_factory):
         request.getfixturevalue("local_boxes")
     if request.param == "agentgym/TextWorld-v0":
         pytest.importorskip("textworld", reason="needs agentgym-env[textworld]")
+    if request.param == VISUAL:
+        pytest.importorskip("PIL", reason="needs agentgym-env[image]")
+    if request.param in (WEB, GUI, GROUND, CURSOR):
+        need_browser()
     args, binds = WORLDS[request.param]
     folder = tmp_path_factory.mktemp("worlds")
     played = {
@@ -265,14 +295,39 @@ def test_presets_pay_where_the_world_has_their_facts_and_say_what_is_missing_els
                 bind(parse(preset), run.manifest)
             continue
         bound = bind(parse(preset), run.manifest)
+        if (run.manifest["plan"]["env"], preset) == (GROUND, "gui-cursor"):
+            with pytest.raises(RewardError, match="has no fact 'point': record where the cursor"):
+                list(rescore(played["oracle"], bound))  # it says boxes: no cursor was moved
+            continue
+        if (run.manifest["plan"]["env"], preset, policy) == (GUI, "gui-cursor", "random"):
+            continue  # a path of points, of which scrolling and waiting have none
         for scored in rescore(run, bound):
             if bound.stage is Stage.GROUP:  # one episode a group: nothing to set it against
                 assert not scored.per_turn.any()
+            elif preset == "vrag-rl":  # its weights share out 1, 0.7 of it by the outcome
+                assert 0.7 * scored.outcome <= scored.total <= 1.0 + 1e-9
+            elif best := BEST.get((run.manifest["plan"]["env"], preset)):
+                if policy == "oracle":
+                    assert scored.total == pytest.approx(best)
+                else:
+                    assert scored.total < best
+            elif preset == "gui-g2":  # crops of evidence alone, and no outcome
+                assert (scored.total > 0) == (policy == "oracle")
+            elif run.manifest["plan"]["env"] == VISUAL and preset in FOR_SEARCH:
+                assert scored.total > 1 if policy == "oracle" else (scored.per_turn <= 0).all()
+            elif preset == "gui-cursor" and policy == "oracle":
+                assert scored.total == pytest.approx(0.1)  # its last turn points at nothing
+            elif preset in SPARSE or (
+                run.manifest["plan"]["env"] in (WEB, GUI) and preset == "dense-progress"
+            ):
+                assert scored.total >= scored.outcome >= float(policy == "oracle")
             elif policy == "oracle":  # valid and won: every turn is paid, on top of the outcome
                 assert (scored.per_turn > 0).all()
                 assert scored.total > scored.outcome == 1.0
             elif preset.startswith("gra") and scored.outcome < 0.5:  # the gate is closed
                 assert scored.total == scored.outcome
+            elif run.manifest["plan"]["env"] == SEARCH and preset in FOR_SEARCH:
+                assert (scored.per_turn <= 0).all()  # random words are in no passage
             else:
                 assert scored.per_turn.any()
 
