@@ -6,8 +6,12 @@ browser host, which all worlds of the process share, and must not block it.
 
 from __future__ import annotations
 
+import asyncio
+import re
 import weakref
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar, cast
 
 import gymnasium as gym
@@ -20,8 +24,10 @@ from agentgym.actions.web import COORDINATES, grammar
 from agentgym.env import Env
 from agentgym.envs.screen import Screen, possible
 from agentgym.errors import ConfigError, InvalidAction, did_you_mean
+from agentgym.sandboxes.browser import need_display
 from agentgym.sandboxes.host import host
-from agentgym.sandboxes.page import PageSettings, PageState
+from agentgym.sandboxes.openpage import Hung
+from agentgym.sandboxes.page import BrowserError, PageSettings, PageState
 from agentgym.sandboxes.picture import Pixels, decode, with_cursor, with_marks
 from agentgym.sandboxes.render import VIEWS, render
 from agentgym.sandboxes.session import Session
@@ -32,6 +38,9 @@ SHOWN = ("text", "image", "both", "som")
 RESET_S, STEP_S = 60.0, 45.0
 _MOST_SESSION_EPISODES = 200
 """A context is replaced after so many episodes."""
+_QUOTED = re.compile(r'"([^"\n]{1,200})"')
+_MOST_QUOTED = 4
+_MOST_CALLS = 100
 
 
 class Browsing(Env):
@@ -49,6 +58,7 @@ class Browsing(Env):
             takes a new one each time.
         speaks: A spelling of `agentgym.actions.spellings.SPELLINGS` that models use; ours if "".
         max_calls: Most actions of one reply.
+        headed: Show the browser in a window: to watch, where there is a display.
         **kwargs: Of `Env`.
 
     Raises:
@@ -76,6 +86,7 @@ class Browsing(Env):
         reset: str = "auto",
         speaks: str = "",
         max_calls: int = 1,
+        headed: bool = False,
         **kwargs: Any,
     ) -> None:
         choices: Sequence[tuple[str, str, Sequence[str]]] = (
@@ -89,8 +100,18 @@ class Browsing(Env):
             if value not in known:
                 told = ", ".join(repr(each) for each in known)
                 raise ConfigError(f"{name} is {value!r}: give {told}{did_you_mean(value, known)}")
-        if not 200 <= max_chars <= self.max_observation_chars - 10_000:
-            raise ConfigError(f"max_chars is {max_chars!r}: give 200 to 90000")
+        for name, flag in (("viewport_only", viewport_only), ("boxes", boxes), ("headed", headed)):
+            if not isinstance(flag, bool):
+                raise ConfigError(f"{name} is {flag!r}: give True or False")
+        longest = self.max_observation_chars - 10_000
+        for name, number, least, most in (
+            ("max_chars", max_chars, 200, longest),
+            ("max_calls", max_calls, 1, _MOST_CALLS),
+        ):
+            if type(number) is not int or not least <= number <= most:
+                raise ConfigError(f"{name} is {number!r}: give {least} to {most}")
+        if not (actions is None or isinstance(actions, str) or _are_words(actions)):
+            raise ConfigError(f"actions is {actions!r}: give a subset's name, or a list of verbs")
         base = grammar(self.actions if actions is None else actions, max_calls=max_calls)
         spoken = SpokenGrammar(*base.verbs.values(), max_calls=max(max_calls, 8 if speaks else 1))
         spoken.spelling = speaks
@@ -104,6 +125,9 @@ class Browsing(Env):
             boxes,
         )
         self.fresh = reset == "fresh"
+        self.headed = headed
+        if headed:
+            need_display()
         if obs != "text":
             space = Screen(self.max_observation_chars)
             self.observation_space = cast("gym.Space[Observation]", space)
@@ -175,7 +199,7 @@ class Browsing(Env):
             host().let_go(session)
 
     def render(self) -> Any:
-        """The last image in mode `rgb_array` (worlds that show one), text in mode `ansi`."""
+        """The last image in mode `rgb_array`, text in mode `ansi`."""
         if self.render_mode == "rgb_array":
             if self._picture is None and self._session is not None:
                 png = host().run_now(self._session.screenshot(), STEP_S, "a picture")
@@ -192,14 +216,17 @@ class Browsing(Env):
         session = await self._ready(task, before)
         session.coords = self.coords
         session.show(None)
-        self.goal = await self.prepare(task, session)
+        try:
+            self.goal = await self.prepare(task, session)
+        except Hung as error:
+            raise BrowserError("page_hung", f"the first page of {task.id} hangs") from error
         self._task_before = task
         self._served += 1
         return Reply(await self._look(session, ()), facts=self._facts(session, ()))
 
     async def _ready(self, task: Task, before: Task | None) -> Session:
         """A session for the episode: the one that is there, or another."""
-        settings = self.settings(task)
+        settings = replace(self.settings(task), headed=self.headed)
         session = self._session
         if session is not None:
             worn = self.fresh or session.closed or self._served >= _MOST_SESSION_EPISODES
@@ -276,7 +303,7 @@ class Browsing(Env):
         return {"box": flat} if call.verb == "box" else {"point": flat[-2:]}
 
     async def _look(self, session: Session, told: Sequence[str]) -> Observation:
-        page = await session.observe(viewport=self.viewport_only)
+        page = await session.observe(viewport=self.viewport_only, image=self.obs != "text")
         self.page, self._picture = page, None
         text = self._text(page, told)
         if self.obs == "text":
@@ -287,10 +314,12 @@ class Browsing(Env):
             png = await session.screenshot()
             whole = session.view.size == session.settings.viewport
             marked = self.obs == "som" and whole
-            self._picture = with_marks(png, page.rows) if marked else decode(png)
+            drawing = partial(with_marks, png, page.rows) if marked else partial(decode, png)
+            picture = await asyncio.to_thread(drawing)
             if "move" in self.grammar.verbs:
                 x, y = session.view.to_pixels(*session.pointer)
-                self._picture = with_cursor(self._picture, x, y)
+                picture = with_cursor(picture, x, y)
+            self._picture = picture
         else:
             width, height = session.settings.viewport
             self._picture = np.full((height, width, 3), 128, dtype=np.uint8)
@@ -336,10 +365,19 @@ class Browsing(Env):
     # ---------------------------------------------------------------- hints
 
     def admissible(self) -> list[Action]:
-        """Calls that can be carried out on the page that is shown, points in pixels."""
-        if self.page is None or (self.coords != "pixel" and "click_at" in self.grammar.verbs):
+        """Calls that can be carried out on the page that is shown.
+
+        Of what may be typed, there is what the goal quotes.
+        """
+        if self.page is None or self._session is None:
             return []
-        return list(possible(self.page, self.grammar))
+        quoted = list(dict.fromkeys(_QUOTED.findall(self.goal)))[:_MOST_QUOTED]
+        view = self._session.view
+        return list(possible(self.page, self.grammar, view, quoted or ["text"]))
+
+
+def _are_words(given: Any) -> bool:
+    return isinstance(given, list | tuple) and all(isinstance(each, str) for each in given)
 
 
 def _let_go(kept: weakref.ref[Session]) -> None:

@@ -50,10 +50,14 @@ class MiniWoB(Browsing):
         **kwargs: Any,
     ) -> None:
         known = tasks.names()
-        if task and task not in known:
-            raise ConfigError(f"there is no MiniWoB task {task!r}{did_you_mean(task, known)}")
-        if limit_s is not None and not 0 < limit_s <= 10_000:
+        if not isinstance(task, str) or (task and task not in known):
+            raise ConfigError(f"task is {task!r}: give one of MiniWoB's{did_you_mean(task, known)}")
+        number = isinstance(limit_s, int | float) and not isinstance(limit_s, bool)
+        if limit_s is not None and not (number and 0 < limit_s <= 10_000):
             raise ConfigError(f"limit_s is {limit_s!r}: give seconds, up to 10000, or None")
+        named = isinstance(attributes, list | tuple)
+        if not named or not all(isinstance(name, str) for name in attributes):
+            raise ConfigError(f"attributes is {attributes!r}: give a list of names")
         super().__init__(**kwargs)
         self.task_name = task
         self.limit_ms = _UNLIMITED_MS if limit_s is None else round(limit_s * 1000)

@@ -13,9 +13,9 @@ from agentgym.actions.pointing import View
 from agentgym.actions.web import INSTANT
 from agentgym.errors import InvalidAction
 from agentgym.sandboxes import going, keyboard
-from agentgym.sandboxes.openpage import OpenPage
+from agentgym.sandboxes.aiming import aim, ask, place
+from agentgym.sandboxes.clipboard import clipboard, pastes
 from agentgym.sandboxes.render import describe
-from agentgym.sandboxes.traffic import Frame, Overtaken
 
 if TYPE_CHECKING:
     from agentgym.sandboxes.session import Session
@@ -35,13 +35,6 @@ _KEY = re.compile(
     r"|Control|Shift|Alt|Meta|\+"
 )
 _HELD = frozenset({"Control", "Shift", "Alt", "Meta"})
-_WORDS = {
-    "disabled": "is disabled",
-    "offscreen": "cannot be brought into view",
-    "not_editable": "is no field that text can be put into",
-    "readonly": "is read-only",
-    "not_select": "is no list of options",
-}
 
 
 async def carry_out(session: Session, call: Call) -> Told:
@@ -53,78 +46,6 @@ async def carry_out(session: Session, call: Call) -> Told:
     if call.verb not in INSTANT and call.verb not in ("wait", "goto", "dialog"):
         await session.settle()
     return told or ()
-
-
-# ---------------------------------------------------------------- finding elements
-
-
-def _stale(session: Session, number: int) -> InvalidAction:
-    gone = session.seen(number)
-    if gone is None:
-        return InvalidAction("stale", f"there is no element {number} on the page")
-    like = session.last.nearest(gone) if session.last is not None else None
-    hint = f"; did you mean {describe(like)}?" if like is not None and like.id != number else ""
-    return InvalidAction("stale", f"element {number} ({gone.role} {gone.name!r}) is gone{hint}")
-
-
-def _refusal(session: Session, number: int, told: Mapping[str, Any]) -> InvalidAction:
-    why = told["error"]
-    if why == "stale":
-        return _stale(session, number)
-    row = session.seen(number)
-    what = f"element {number}" + (f" ({row.role} {row.name!r})" if row is not None else "")
-    if why == "covered":
-        over = f" by {told['by']!r}" if told.get("by") else ""
-        return InvalidAction("covered", f"{what} is covered{over}")
-    if why == "no_option":
-        some = ", ".join(map(repr, told["options"]))
-        return InvalidAction("no_option", f"{what} has no option {told['missing']}: it has {some}")
-    if why == "bad_value":
-        return InvalidAction("bad_value", f"{what} does not take that value")
-    kind = {"readonly": "not_editable", "not_select": "no_option"}.get(why, why)
-    return InvalidAction(kind, f"{what} {_WORDS.get(why, why)}")
-
-
-async def _ask(session: Session, number: int, expression: str) -> Any:
-    """Evaluate in the frame that shows an element.
-
-    Raises:
-        InvalidAction: It is gone, or it refuses.
-    """
-    page, frame = _place(session, number)
-    try:
-        told = await page.read(expression, frame.id)
-    except Overtaken as error:
-        raise _stale(session, number) from error
-    if "error" in told:
-        raise _refusal(session, number, told)
-    return told
-
-
-def _place(session: Session, number: int) -> tuple[OpenPage, Frame]:
-    place = session.owner(number)
-    if place is None or place[0] is not session.page:
-        raise _stale(session, number)
-    return place
-
-
-async def _aim(session: Session, number: int, *, disabled: bool = False) -> tuple[float, float]:
-    """Where to point at an element, in pixels of the viewport."""
-    page, frame = _place(session, number)
-    told = await _ask(session, number, f"aim({number}, {str(disabled).lower()})")
-    if frame.id == page.main:
-        return told["x"], told["y"]
-    outer = page.frame_rows.get(frame.id)
-    if outer is None:
-        raise _stale(session, number)
-    _, around = _place(session, outer)
-    await _ask(session, outer, f"aim({outer})")
-    told = await _ask(session, number, f"aim({number}, {str(disabled).lower()})")
-    inner = await page.read(f"inner({outer})", around.id)
-    x, y = around.x + inner["x"] + told["x"], around.y + inner["y"] + told["y"]
-    if not (await page.read(f"isOn({outer}, {x - around.x}, {y - around.y})", around.id))["on"]:
-        raise InvalidAction("covered", f"element {number} is covered")
-    return x, y
 
 
 # ---------------------------------------------------------------- pointing
@@ -159,7 +80,7 @@ async def _click(session: Session, given: Mapping[str, Any]) -> None:
     if "id" not in given:  # where the pointer is
         await _click_point(session, *session.pointer, given["button"], given["n"])
         return
-    x, y = await _aim(session, given["id"])
+    x, y = await aim(session, given["id"])
     await _click_point(session, x, y, given["button"], given["n"], given["mods"])
 
 
@@ -174,7 +95,7 @@ async def _move_to(session: Session, x: float, y: float) -> None:
 
 
 async def _hover(session: Session, given: Mapping[str, Any]) -> None:
-    await _move_to(session, *await _aim(session, given["id"], disabled=True))
+    await _move_to(session, *await aim(session, given["id"], disabled=True))
 
 
 async def _move(session: Session, given: Mapping[str, Any]) -> None:
@@ -202,9 +123,9 @@ async def _drag_between(session: Session, start: tuple[float, float], end: Any) 
 
 
 async def _drag(session: Session, given: Mapping[str, Any]) -> None:
-    start = await _aim(session, given["id"])
-    end = await _aim(session, given["to_id"])
-    if start != (again := await _aim(session, given["id"])):  # one scrolled the other away
+    start = await aim(session, given["id"])
+    end = await aim(session, given["to_id"])
+    if start != (again := await aim(session, given["id"])):  # one scrolled the other away
         start = again
         box = (session.seen(given["to_id"]) or (None,) * 9)[6]
         raise InvalidAction("offscreen", f"both ends of a drag must be in view: {box}")
@@ -241,9 +162,11 @@ async def _insert(session: Session, text: str) -> None:
 
 async def _fill(session: Session, given: Mapping[str, Any]) -> None:
     number, text = given["id"], given["text"]
-    told = await _ask(session, number, f"focus({number})")
+    told = await ask(session, number, f"focus({number})")
     if told["kind"] == "set":
-        await _ask(session, number, f"put({number}, {dumps(text)})")
+        await ask(session, number, f"put({number}, {dumps(text)})")
+    elif "\t" in text:  # as a key it would leave the field
+        await _input(session, session.page.cdp.send("Input.insertText", {"text": text}))
     elif text:
         await _insert(session, text)
     else:
@@ -253,13 +176,13 @@ async def _fill(session: Session, given: Mapping[str, Any]) -> None:
 
 
 async def _select(session: Session, given: Mapping[str, Any]) -> None:
-    await _ask(session, given["id"], f"choose({given['id']}, {dumps(given['value'])})")
+    await ask(session, given["id"], f"choose({given['id']}, {dumps(given['value'])})")
 
 
 async def _check(session: Session, given: Mapping[str, Any]) -> None:
     number = given["id"]
-    if (await _ask(session, number, f"describe({number})"))["checked"] != given["on"]:
-        x, y = await _aim(session, number)
+    if (await ask(session, number, f"describe({number})"))["checked"] != given["on"]:
+        x, y = await aim(session, number)
         await _click_point(session, x, y, "left", 1)
 
 
@@ -268,8 +191,8 @@ async def _upload(session: Session, given: Mapping[str, Any]) -> None:
     files = session.settings.files
     if name not in files:
         raise InvalidAction("no_file", f"there is no file {name!r}: {', '.join(files) or 'none'}")
-    page, frame = _place(session, number)
-    told = await _ask(session, number, f"describe({number})")
+    page, frame = place(session, number)
+    told = await ask(session, number, f"describe({number})")
     if (told["tag"], told["type"]) != ("INPUT", "file"):
         raise InvalidAction("not_editable", f"element {number} takes no file")
     found = await page.call(
@@ -296,7 +219,12 @@ async def _press(session: Session, given: Mapping[str, Any]) -> None:
         raise InvalidAction(
             "unknown_key", f'there is no key {wrong[0]!r}: write as in "Enter" or "Control+a"'
         )
-    await _input(session, session.page.page.keyboard.press("+".join(parts)))
+    pressing = session.page.page.keyboard.press
+    if pastes(parts):
+        async with clipboard(session):
+            await _input(session, pressing("+".join(parts)))
+    else:
+        await _input(session, pressing("+".join(parts)))
 
 
 # ---------------------------------------------------------------- what is shown
@@ -322,7 +250,7 @@ async def _scroll(session: Session, given: Mapping[str, Any]) -> None:
     else:
         if said in _DIRECTIONS and (row := session.seen(number)) and row.box:
             dx, dy = across * (row.box[2] - row.box[0]), down * (row.box[3] - row.box[1])
-        await _ask(session, number, f"scroll({number}, {dx:.0f}, {dy:.0f})")
+        await ask(session, number, f"scroll({number}, {dx:.0f}, {dy:.0f})")
 
 
 async def _scroll_at(session: Session, given: Mapping[str, Any]) -> None:
@@ -361,7 +289,7 @@ async def _find(session: Session, given: Mapping[str, Any]) -> Told:
 
 
 async def _read(session: Session, given: Mapping[str, Any]) -> Told:
-    told = await _ask(session, given["id"], f"describe({given['id']})")
+    told = await ask(session, given["id"], f"describe({given['id']})")
     text = told["text"]
     cut = f"\n… {len(text) - _LONGEST_READ} more characters" if len(text) > _LONGEST_READ else ""
     return [f"element {given['id']} reads:\n{text[:_LONGEST_READ]}{cut}"]

@@ -53,8 +53,17 @@ REMEDY = (
 )
 
 
-def find_browser() -> Path | None:
+NO_FONTS = "no fonts found: text has no size, and cannot be seen"
+FONTS_REMEDY = "install some (Debian: apt-get install fonts-dejavu-core)"
+TEXT_WIDTH = "document.createElement('canvas').getContext('2d').measureText('m').width"
+"""An expression: pixels; 0 where there are no fonts."""
+
+
+def find_browser(*, headed: bool = False) -> Path | None:
     """The first Chromium here: `AGENTGYM_CHROMIUM`, Playwright's own, on `PATH`, in usual places.
+
+    Args:
+        headed: One that can open a window: no headless shell.
 
     Raises:
         ConfigError: `AGENTGYM_CHROMIUM` is set, to something that cannot be run.
@@ -64,7 +73,27 @@ def find_browser() -> Path | None:
         if not _can_run(path):
             raise ConfigError(f"AGENTGYM_CHROMIUM={named!r} cannot be run: correct or unset it")
         return path
-    return next((path for path in _candidates() if _can_run(path) and not _is_stub(path)), None)
+    found = (path for path in _candidates() if _can_run(path) and not _is_stub(path))
+    return next((path for path in found if not (headed and "shell" in path.name)), None)
+
+
+def need_display() -> None:
+    """See to it that a window can be opened.
+
+    Raises:
+        ConfigError: There is no display, or no browser that could show itself.
+    """
+    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        raise ConfigError(
+            "a visible browser needs a display, and DISPLAY is not set: run it on a desktop, over "
+            "ssh -X, or under xvfb-run; or watch in the terminal"
+        )
+    if find_browser(headed=True) is None:
+        raise ConfigError(
+            "no Chromium that opens windows found (a headless shell cannot): install one "
+            "(Debian: apt-get install chromium; elsewhere: playwright install chromium, or Google "
+            "Chrome), or set AGENTGYM_CHROMIUM to its path"
+        )
 
 
 def probe(*, timeout_s: float = TIMEOUT_S) -> Probe:
@@ -73,13 +102,15 @@ def probe(*, timeout_s: float = TIMEOUT_S) -> Probe:
         path = find_browser()
         if path is None:
             return Probe("browser", False, "no Chromium found", REMEDY)
-        _start(path, timeout_s)
+        has_fonts = _start(path, timeout_s)
         version = _version(path)
     except ConfigError as error:
         return Probe("browser", False, str(error), "correct or unset AGENTGYM_CHROMIUM")
     except SandboxError as error:
         return Probe("browser", False, str(error), REMEDY)
-    return Probe("browser", True, f"{version} at {path}")
+    if not has_fonts:
+        return Probe("browser", False, f"{version} at {path}; {NO_FONTS}", FONTS_REMEDY)
+    return Probe("browser", True, f"{version} at {path}; fonts found")
 
 
 def flags() -> list[str]:
@@ -123,8 +154,8 @@ def _is_stub(path: Path) -> bool:
     return b"/snap/bin/chromium" in head and not Path("/snap/bin/chromium").exists()
 
 
-def _start(path: Path, timeout_s: float) -> None:
-    """Start it and let it render one page.
+def _start(path: Path, timeout_s: float) -> bool:
+    """Start it and let it render one page; whether it has fonts.
 
     Raises:
         SandboxError: It does not start, or not in time, or does not render.
@@ -132,7 +163,8 @@ def _start(path: Path, timeout_s: float) -> None:
     with tempfile.TemporaryDirectory(
         prefix="agentgym-browser-", ignore_cleanup_errors=True
     ) as profile:
-        page = "data:text/html,<p>1%2B1=<script>document.write(1%2B1)</script>"
+        page = "data:text/html,<p>1%2B1=<script>document.write(1%2B1)</script></p>"
+        page += f"<p>fonts=<script>document.write({TEXT_WIDTH} > 0)</script></p>"
         command = [str(path), *flags(), f"--user-data-dir={profile}", "--dump-dom", page]
         code, output, complaints = _run(command, timeout_s)
     if "1+1=" not in output or "2</p>" not in output:
@@ -140,6 +172,7 @@ def _start(path: Path, timeout_s: float) -> None:
         fatal = [line for line in said if "FATAL" in line or "error while loading" in line]
         why = (fatal or said or ["it said nothing"])[0]
         raise SandboxError(f"{str(path)!r} ended with code {code} and no page: {why}")
+    return "true</p>" in output
 
 
 def _version(path: Path) -> str:

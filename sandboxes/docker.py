@@ -139,7 +139,7 @@ class _NotOfConcern(logging.Filter):
 _NOT_OF_CONCERN = _NotOfConcern()
 
 
-class _OnePool(UnixHTTPAdapter):
+class _OnePool(UnixHTTPAdapter):  # type: ignore[misc]  # docker-py has no types
     """docker-py's own keeps connections for each of the last 25 paths that were asked for."""
 
     def get_connection(self, url: str, proxies: object = None) -> Any:

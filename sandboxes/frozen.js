@@ -139,5 +139,45 @@
   Object.defineProperty(FrozenDate, "name", { value: "Date" });
   globalThis.Date = FrozenDate;
   performance.now = () => now - born;
+
+  // ------------------------------------------------------------- other ways to ask for the time
+  const getter = (prototype, name, make) => {
+    const told = Object.getOwnPropertyDescriptor(prototype, name);
+    if (told) Object.defineProperty(prototype, name, { ...told, get: make(told.get) });
+  };
+  const first = (make) => {  // the same for the same thing, whenever it is asked
+    const kept = new WeakMap();
+    return (thing) => {
+      if (!kept.has(thing)) kept.set(thing, make(thing));
+      return kept.get(thing);
+    };
+  };
+  const stamp = first(() => now - born);
+  getter(Event.prototype, "timeStamp", () => function timeStamp() { return stamp(this); });
+  getter(Performance.prototype, "timeOrigin", () => function timeOrigin() { return epoch + born; });
+  getter(Document.prototype, "lastModified", () => function lastModified() {
+    const parts = new RealDate(epoch + Math.floor(born)).toISOString().split(/[-T:.]/);
+    return `${parts[1]}/${parts[2]}/${parts[0]} ${parts.slice(3, 6).join(":")}`;
+  });
+  const spoken = Intl.DateTimeFormat.prototype;
+  getter(spoken, "format", (real) => {
+    const bound = first((format) => {
+      const say = real.call(format);
+      return (when = time()) => say(when);
+    });
+    return function format() { return bound(this); };
+  });
+  const parts = spoken.formatToParts;
+  spoken.formatToParts = function formatToParts(when = time()) { return parts.call(this, when); };
+  const clock = globalThis.Temporal?.Now;
+  if (clock) {
+    const instant = () => Temporal.Instant.fromEpochMilliseconds(time());
+    const zoned = (zone = clock.timeZoneId()) => instant().toZonedDateTimeISO(zone);
+    Object.assign(clock, { instant, zonedDateTimeISO: zoned,
+      plainDateTimeISO: (zone) => zoned(zone).toPlainDateTime(),
+      plainDateISO: (zone) => zoned(zone).toPlainDate(),
+      plainTimeISO: (zone) => zoned(zone).toPlainTime() });
+  }
+
   hide("__agentgymClock", Object.freeze({ to, set, reseed }));
 })();

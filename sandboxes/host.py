@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-CONTEXTS = 12
+CONTEXTS = 16
 """Contexts of one browser; a further browser is started beyond."""
 LEASES = 400
 """Contexts a browser serves before it is replaced."""
@@ -40,14 +40,34 @@ IDLE_S = 1800.0
 """A session that nobody uses for so long is closed."""
 _REAP_S = 30.0
 _ADVICE = "pip install 'agentgym-env[web]'"
+_OFF = (
+    "AvoidCorsURLLoaderRestartOnRedirect",
+    "AvoidUnnecessaryBeforeUnloadCheckSync",
+    "DestroyProfileOnBrowserClose",
+    "HttpsFirstBalancedModeAutoEnable",
+    "HttpsUpgrades",
+    "LensOverlay",
+    "MediaRouter",
+    "NetworkTimeServiceQuerying",
+    "OptimizationHints",
+    "PaintHolding",
+    "ThirdPartyStoragePartitioning",
+    "TranslateUI",
+    "RenderDocument",  # a new frame for each document: a third of what a navigation costs
+)
+"""Features of Chromium that are off: Playwright's list, which ours replaces, and the last."""
 _FLAGS = (
     "--disable-site-isolation-trials",  # a page's frames are read through one connection
     "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
-    "--disable-features=WebRtcHideLocalIpsWithMdns,TranslateUI,OptimizationHints",
+    f"--disable-features={','.join(_OFF)}",
     "--hide-scrollbars",
     "--font-render-hinting=none",
     "--disable-lcd-text",
+    "--disable-partial-raster",  # the same page, the same pixels, whatever was drawn before
 )
+_SHELL_FLAGS = ("--run-all-compositor-stages-before-draw",)
+"""Of a headless shell, whose pages have no window around them that would wait, too: a picture takes
+one frame, and not two."""
 
 
 @dataclass(eq=False)
@@ -55,10 +75,29 @@ class _Running:
     """A browser, and what it serves."""
 
     browser: Browser
-    key: tuple[str, ...]
+    key: tuple[tuple[str, ...], bool]
+    """How it was started, and whether it shows itself."""
     served: int = 0
     leases: int = 0
     sessions: set[Session] = field(default_factory=set)
+    has_fonts: bool = False
+    """Known once a page was opened."""
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the browser ended: not all that is under way then fails by itself."""
+
+    async def unless_gone(self, opening: Coroutine[Any, Any, T]) -> T:
+        """Await something of the browser, for as long as it runs and `OPEN_S` at most."""
+        work = asyncio.ensure_future(opening)
+        ending = asyncio.ensure_future(self.gone.wait())
+        try:
+            await asyncio.wait({work, ending}, timeout=OPEN_S, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                why = "the browser ended" if self.gone.is_set() else f"nothing in {OPEN_S:g} s"
+                raise BrowserError("no_page", why)
+            return work.result()
+        finally:
+            ending.cancel()
+            work.cancel()
 
 
 class BrowserHost:
@@ -144,17 +183,22 @@ class BrowserHost:
         last: BaseException | None = None
         token = secrets.token_hex(16)
         for _ in range(3):
-            running = await self._browser(self._flags(settings))
+            running = await self._browser(self._flags(settings), settings.headed)
             running.served += 1
             running.leases += 1
             try:
                 opening = Session.open(running.browser, settings, {PASS: token})
-                session = await asyncio.wait_for(opening, OPEN_S)
+                session = await running.unless_gone(opening)
+                running.has_fonts = running.has_fonts or await _has_fonts(session)
             except Exception as error:
                 running.leases -= 1
                 last = error
                 self._drop(running)
                 continue
+            if not running.has_fonts:
+                await session.close()
+                running.leases -= 1
+                raise SandboxError(f"{browser.NO_FONTS}: {browser.FONTS_REMEDY}")
             running.sessions.add(session)
             self.server.passes[token.encode()] = frozenset(settings.hosts)
             session.on_close(functools.partial(self._returned, running, session))
@@ -169,33 +213,36 @@ class BrowserHost:
         rules += [f"EXCLUDE {host}" for host in outside]
         return (f"--host-resolver-rules={', '.join(rules)}, MAP * ~NOTFOUND",)
 
-    async def _browser(self, flags: tuple[str, ...]) -> _Running:
+    async def _browser(self, flags: tuple[str, ...], headed: bool) -> _Running:
         if self._starting is None:
             self._starting = asyncio.Lock()
         async with self._starting:
             for running in self._running:
                 if (
-                    running.key == flags
+                    running.key == (flags, headed)
                     and running.leases < CONTEXTS
                     and running.served < LEASES
                     and running.browser.is_connected()
                 ):
                     return running
-            started = _Running(await self._launch(flags), flags)
+            started = _Running(await self._launch(flags, headed), (flags, headed))
             self.launches += 1
             started.browser.on("disconnected", lambda _: self._lost(started))
             self._running.append(started)
             return started
 
-    async def _launch(self, flags: tuple[str, ...]) -> Browser:
+    async def _launch(self, flags: tuple[str, ...], headed: bool) -> Browser:
         try:
             from playwright.async_api import Error, async_playwright
         except ImportError as error:
             raise RegistryError(f"browsers need Playwright: {_ADVICE}") from error
-        path = browser.find_browser()
+        if headed:
+            browser.need_display()
+        path = browser.find_browser(headed=headed)
         if path is None:
             raise SandboxError(f"no Chromium found: {browser.REMEDY}")
         janitor.watch()
+        fixed = [*browser.flags()[1:], *_FLAGS, *(_SHELL_FLAGS if "shell" in path.name else ())]
         told = ""
         for _ in range(2):
             if self._playwright is None:
@@ -203,7 +250,8 @@ class BrowserHost:
             try:
                 return await self._playwright.chromium.launch(
                     executable_path=str(path),
-                    args=[*browser.flags()[1:], *_FLAGS, *flags],
+                    headless=not headed,
+                    args=[*fixed, *flags],
                     chromium_sandbox=os.geteuid() != 0,
                     env={**os.environ, janitor.VARIABLE: janitor.owner()},
                     timeout=LAUNCH_S * 1000,
@@ -229,6 +277,7 @@ class BrowserHost:
             self._drop(running)
 
     def _lost(self, running: _Running) -> None:
+        running.gone.set()
         if running in self._running:
             self._running.remove(running)
         for session in list(running.sessions):
@@ -283,6 +332,13 @@ class BrowserHost:
         for task in rest:
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
+
+
+async def _has_fonts(session: Session) -> bool:
+    width = await session.page.call(
+        "Runtime.evaluate", expression=browser.TEXT_WIDTH, returnByValue=True
+    )
+    return bool(width["result"].get("value"))
 
 
 async def _close_quietly(browser: Browser) -> None:

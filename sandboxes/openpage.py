@@ -12,13 +12,14 @@ import contextlib
 import functools
 import json
 import logging
+import os
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentgym.errors import EnvError
-from agentgym.sandboxes.page import EPOCH_MS, BrowserError, PageSettings
-from agentgym.sandboxes.traffic import WORLD, Flag, Overtaken, Traffic
+from agentgym.sandboxes.page import EPOCH_MS, OWN_S, BrowserError, PageSettings
+from agentgym.sandboxes.traffic import COPIED, WORLD, Flag, Overtaken, Traffic
 
 if TYPE_CHECKING:
     from playwright.async_api import CDPSession, Page
@@ -34,6 +35,18 @@ _GONE = (
     "Target closed",
 )
 """In messages of calls that a navigation overtook."""
+
+
+_CHANCES = 4
+
+
+def crowded() -> bool:
+    """Whether more wants to run on this machine, at this moment, than it has processors."""
+    try:
+        told = Path("/proc/loadavg").read_text(encoding="ascii").split()[3]
+    except OSError:  # no Linux
+        return os.getloadavg()[0] > (os.cpu_count() or 1)
+    return int(told.partition("/")[0]) - 1 > (os.cpu_count() or 1)  # we run, too
 
 
 class Hung(Exception):
@@ -95,6 +108,7 @@ class OpenPage(Traffic):
         await asyncio.gather(
             asking,
             cdp.send("Page.enable"),
+            cdp.send("Runtime.addBinding", {"name": COPIED, "executionContextName": WORLD}),
             cdp.send("Network.enable", {"maxTotalBufferSize": 0, "maxResourceBufferSize": 0}),
             cdp.send(
                 "Page.addScriptToEvaluateOnNewDocument",
@@ -104,6 +118,7 @@ class OpenPage(Traffic):
         )
         frame = asking.result()["frameTree"]["frame"]
         opened.main, opened.url = frame["id"], frame["url"]
+        opened.began(frame)
         return opened
 
     def _reader(self) -> str:
@@ -125,6 +140,11 @@ class OpenPage(Traffic):
     async def call(self, method: str, timeout_s: float | None = None, **told: Any) -> Any:
         """A call of the protocol.
 
+        Args:
+            method: Its name.
+            timeout_s: As for `guard`.
+            **told: Its parameters.
+
         Raises:
             Hung: No answer in time; the page's script was stopped.
             Asked: A question opened.
@@ -145,7 +165,8 @@ class OpenPage(Traffic):
 
         Args:
             work: What to await.
-            timeout_s: The settings' deadline if None.
+            timeout_s: The settings' deadline if None; up to `_CHANCES` times that on a machine that
+                has more to do than processors, as it is not the page that is slow there.
             keep: Leave it running should a question open.
             until: Do not wait beyond that; then it raises `Overtaken`.
         """
@@ -158,7 +179,10 @@ class OpenPage(Traffic):
             ends.add(until)
         limit = self.settings.deadline_s if timeout_s is None else timeout_s
         try:
-            await asyncio.wait(ends, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+            for _ in range(_CHANCES):
+                await asyncio.wait(ends, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+                if any(end.done() for end in ends) or limit >= OWN_S or not crowded():
+                    break
         except asyncio.CancelledError:
             self._abandon(task)
             raise
@@ -214,7 +238,12 @@ class OpenPage(Traffic):
 
     # ---------------------------------------------------------------- evaluating
 
-    async def read(self, expression: str, frame: str = "") -> Any:
+    @property
+    def patience_s(self) -> float:
+        """Longest to wait for what the page's script is not to blame for."""
+        return max(self.settings.deadline_s, OWN_S)
+
+    async def read(self, expression: str, frame: str = "", timeout_s: float | None = None) -> Any:
         """Evaluate in the world of the reading script; what it gives is JSON text, read here.
 
         Raises:
@@ -223,6 +252,7 @@ class OpenPage(Traffic):
         context = self.world(frame or self.main)
         found = await self.call(
             "Runtime.evaluate",
+            timeout_s,
             expression=f"__agentgym.{expression}",
             contextId=context,
             returnByValue=True,
@@ -232,13 +262,14 @@ class OpenPage(Traffic):
     async def evaluate(self, expression: str) -> Any:
         """Evaluate in the page's own world; a value of JSON, or a promise of one."""
         wrapped = f"(async () => JSON.stringify(await ({expression}) ?? null))()"
-        found = await self.call(
-            "Runtime.evaluate", expression=wrapped, returnByValue=True, awaitPromise=True
-        )
-        return json.loads(_value(found))
+        told = {"expression": wrapped, "returnByValue": True, "awaitPromise": True}
+        return json.loads(_value(await self.call("Runtime.evaluate", self.patience_s, **told)))
 
     async def advance(self, ms: float, probe: str = "") -> Any:
-        """Let the clocks of all frames run, and evaluate `probe` in the page's own world."""
+        """Let the clocks of all frames run, and evaluate `probe` in the page's own world.
+
+        What `probe` gives is None where it raises: on a page that it was not written for.
+        """
         self.now += ms
         others = self.clocks_of_frames()
         for context in others:
@@ -250,6 +281,7 @@ class OpenPage(Traffic):
 
     async def _tick(self, context: int | None, probe: str) -> Any:
         after = f"JSON.stringify(({probe}) ?? null)" if probe else "'null'"
+        after = f"(() => {{ try {{ return {after}; }} catch {{ return 'null'; }} }})()"
         expression = (
             f"(() => {{ const wait = globalThis.__agentgymClock?.to({self.now}); "
             f"const look = () => {after}; return wait ? wait.then(look) : look(); }})()"
@@ -257,7 +289,10 @@ class OpenPage(Traffic):
         told: dict[str, Any] = {"expression": expression, "returnByValue": True}
         if context is not None:
             told["contextId"] = context
-        return json.loads(_value(await self.call("Runtime.evaluate", awaitPromise=True, **told)))
+        limit = max(self.settings.deadline_s, self.settings.load_s if self.fresh else 0.0)
+        found = await self.call("Runtime.evaluate", limit, awaitPromise=True, **told)
+        self.fresh = False
+        return json.loads(_value(found))
 
     def put_time(self) -> None:
         """See to it that the next document starts at the time it is, without waiting for it."""
@@ -287,12 +322,17 @@ class OpenPage(Traffic):
     async def idle(self, until: float) -> bool:
         """Wait until nothing is under way; whether that came about before `until` (loop time).
 
+        Where the machine is crowded, `load_s` more is waited, as `guard` does.
+
         Raises:
             Asked, BrowserError: As for `call`.
         """
-        loop = asyncio.get_running_loop()
+        loop, more = asyncio.get_running_loop(), _CHANCES - 1
         while self.busy:
             left = until - loop.time()
+            if left <= 0 and more and crowded():
+                until, more = loop.time() + self.settings.load_s, more - 1
+                continue
             if left <= 0:
                 if self.navigating:
                     with contextlib.suppress(Hung, Overtaken):

@@ -15,6 +15,9 @@ from agentgym.errors import ConfigError, SandboxError
 
 EPOCH_MS = 1_767_225_600_000
 """What a frozen page takes for now when a session starts: 2026-01-01 00:00 UTC."""
+OWN_S = 10.0
+"""Longest that a page keeps us from reading it or taking its picture, in real seconds: that is not
+its script's doing, but long for large pages and on machines with much to do."""
 SCHEMES = ("http", "https")
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels of the viewport."""
@@ -54,10 +57,12 @@ class PageSettings:
     """`frozen`: the page's time runs only when it is let; `real`."""
     settle_ms: int = 500
     """How long a frozen page's time runs after an action."""
-    deadline_s: float = 5.0
-    """Longest a page may take to answer, in real seconds; then its script is stopped."""
+    deadline_s: float = 1.5
+    """Longest a page's script may run for an action, in real seconds; then it is stopped. It is
+    given up to four times that while the machine has more to do than processors."""
     load_s: float = 3.0
-    """Longest that what an action started (a navigation, requests) is waited for."""
+    """Longest that what an action started (a navigation, requests) is waited for, and then the
+    script of a page that has just been opened; the same holds."""
     popups: int = 8
     """Most tabs; more are closed as they open."""
     attributes: tuple[str, ...] = ()
@@ -74,6 +79,8 @@ class PageSettings:
     """Of `Math.random`."""
     css: str = ""
     """Added to each page."""
+    headed: bool = False
+    """Show the browser in a window, where there is a display."""
 
     def __post_init__(self) -> None:
         width, height = self.viewport

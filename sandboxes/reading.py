@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _MOST_FRAMES = 30
 _DEEPEST_FRAME = 4
+_LONGEST_URL = 2_000
 _FRAME_ROLES = ("iframe", "frame")
 
 
@@ -50,11 +51,11 @@ class Reader:
         if settings.probe and probe is None:
             probe = await page.advance(0, settings.probe)
         self.rows.update((row.id, row) for row in rows if row.id)
-        tabs = [Tab("", each.url) for each in session.pages]
-        tabs[session.active] = Tab(told["title"], page.url)
+        tabs = [Tab("", each.url[:_LONGEST_URL]) for each in session.pages]
+        tabs[session.active] = Tab(told["title"], page.url[:_LONGEST_URL])
         across, down, width, height = told["scroll"]
         return PageState(
-            url=told["url"],
+            url=told["url"][:_LONGEST_URL],
             title=told["title"],
             rows=rows,
             size=(told["size"][0], told["size"][1]),
@@ -70,7 +71,7 @@ class Reader:
 
     async def _snapshot(self, page: OpenPage, frame: Frame, asked: dict[str, Any]) -> Any:
         expression = f"snapshot({dumps({**asked, 'first': self._first})})"
-        told = await page.read(expression, frame.id)
+        told = await page.read(expression, frame.id, page.patience_s)
         self._first = max(self._first, told["last"])
         return told
 

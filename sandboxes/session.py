@@ -109,7 +109,7 @@ class Session(Tabs):
         page.expect_navigation()
         page.put_time()
         try:
-            told = await page.call("Page.navigate", max(self.settings.deadline_s, 10.0), url=url)
+            told = await page.call("Page.navigate", page.patience_s, url=url)
         except Overtaken:
             told = {}
         except Hung:
@@ -123,7 +123,8 @@ class Session(Tabs):
             raise InvalidAction("unreachable", f"{url[:200]!r} cannot be opened: {why}")
         if told.get("errorText"):
             page.expect_none()
-        await self.settle()
+        with contextlib.suppress(Asked):  # it is shown, and can be answered
+            await self.settle()
 
     async def act(self, call: Call) -> Sequence[str]:
         """Carry out a call, and let the page settle; returns what is to be told beside the page.
@@ -221,12 +222,15 @@ class Session(Tabs):
 
     # ---------------------------------------------------------------- observing
 
-    async def observe(self, *, viewport: bool = False, most: int = 20_000) -> PageState:
+    async def observe(
+        self, *, viewport: bool = False, most: int = 20_000, image: bool = False
+    ) -> PageState:
         """Read the page of the active tab.
 
         Args:
             viewport: Leave out what is not in view.
             most: Most rows.
+            image: At the same time, take the picture that `screenshot` gives.
 
         Raises:
             BrowserError: The page or the browser died, or hangs.
@@ -236,8 +240,12 @@ class Session(Tabs):
             return self._while_asked()
         for _ in range(4):
             await self.all_attached()
+            self._image = None
+            taking = asyncio.ensure_future(self._take()) if image and self._shows_all else None
             try:
                 state = await self._reader.read(self, viewport=viewport, most=most)
+                if taking is not None:
+                    await taking
                 break
             except Overtaken:
                 await self._recover(self.settle(0))
@@ -246,10 +254,18 @@ class Session(Tabs):
             except Hung as error:
                 self._hangs()
                 self.tell(f"the page's script was stopped: {error or 'it did not end'}")
+            finally:
+                if taking is not None:
+                    taking.cancel()
         else:
             raise BrowserError("page_hung", "the page cannot be read: it is another one each time")
-        self.last, self._image, self.probed = state, None, None
+        self.last, self.probed = state, None
         return state
+
+    async def _take(self) -> None:
+        """Take a picture if that can be done now; `screenshot` says why it cannot."""
+        with contextlib.suppress(Asked, Overtaken, Hung, BrowserError):
+            self._image = await self._capture()
 
     async def _recover(self, work: Any) -> None:
         with contextlib.suppress(Asked, Overtaken, Hung):
@@ -279,26 +295,32 @@ class Session(Tabs):
         Raises:
             BrowserError: The page or the browser died, or hangs.
         """
-        if self._image is not None:
-            return self._image
+        if self._image is None:
+            try:
+                self._image = await self._capture()
+            except Hung as error:
+                raise BrowserError("page_hung", "no picture can be taken") from error
+            except (Overtaken, Asked):
+                told = "no picture can be taken while a page waits"
+                raise BrowserError("page_hung", told) from None
+        self.view = View(self.view.region, picture.size_of(self._image), self.coords)
+        return self._image
+
+    async def _capture(self) -> bytes:
         left, top, width, height = self.view.region
-        whole = (width, height) == tuple(map(float, self.settings.viewport))
         told: dict[str, Any] = {"format": "png", "optimizeForSpeed": True}
-        if not whole:
+        if not self._shows_all:
             scroll = self.last.scroll if self.last is not None else (0, 0)
             scale = self.view.size[0] / width
             clip = {"x": left + scroll[0], "y": top + scroll[1], "width": width, "height": height}
             told["clip"] = {**clip, "scale": scale}
-        try:
-            found = await self.page.call("Page.captureScreenshot", **told)
-        except Hung as error:
-            raise BrowserError("page_hung", "no picture can be taken") from error
-        except (Overtaken, Asked):
-            raise BrowserError("page_hung", "no picture can be taken while a page waits") from None
-        self._image = base64.b64decode(found["data"])
-        size = picture.size_of(self._image)
-        self.view = View(self.view.region, size, self.coords)
-        return self._image
+        page = self.page
+        found = await page.call("Page.captureScreenshot", page.patience_s, **told)
+        return base64.b64decode(found["data"])
+
+    @property
+    def _shows_all(self) -> bool:
+        return self.view.region[2:] == tuple(map(float, self.settings.viewport))
 
     def _whole(self) -> View:
         width, height = self.settings.viewport
@@ -334,6 +356,7 @@ class Session(Tabs):
             page.call("Storage.clearDataForOrigin", origin=each, storageTypes="all")
             for each in origins
         ]
+        clearing.append(page.call("Runtime.evaluate", expression="window.name = ''"))
         if settings.headers != self.settings.headers:
             await self.context.set_extra_http_headers({**settings.headers, **self._sends})
         self.settings = page.settings = settings
@@ -344,6 +367,7 @@ class Session(Tabs):
     def begin_anew(self) -> None:
         """Forget what the last episode was told."""
         self.active = 0
+        self.clipboard = ""
         self._events.clear()
         self._reader = Reader()
         self.last = self._image = None
@@ -362,8 +386,10 @@ class Session(Tabs):
         self.closed = True
         for opened in self.pages:
             opened.breaks("no_page", "the session is closed")
-        with contextlib.suppress(Exception):
-            await asyncio.wait_for(self.context.close(), 5)
+        browser = self.context.browser
+        if browser is None or browser.is_connected():  # else the answer never comes
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(self.context.close(), 5)
         for callback in self._closing:
             callback()
         self._closing.clear()

@@ -7,6 +7,70 @@
   const own = globalThis.__agentgym;
   if (own) return;
 
+  // Forms and documents show what is in them by its name, in place of their own properties: these
+  // are looked up where they are defined.
+  const shield = (thing) => new Proxy(thing, {
+    get: (_, name) => {
+      for (let at = Object.getPrototypeOf(thing); at; at = Object.getPrototypeOf(at)) {
+        const found = Object.getOwnPropertyDescriptor(at, name);
+        if (!found) continue;
+        const value = found.get ? found.get.call(thing) : found.value;
+        return typeof value === "function" ? value.bind(thing) : value;
+      }
+      return undefined;
+    },
+  });
+  const isForm = (node) => node instanceof HTMLFormElement;
+  const dom = shield(document);
+  const elementAt = Document.prototype.elementFromPoint.bind(document);
+  const getParent = Object.getOwnPropertyDescriptor(Node.prototype, "parentNode").get;
+  const getChildren = Object.getOwnPropertyDescriptor(Node.prototype, "childNodes").get;
+
+  // The clipboard is one for all pages of a browser: what is copied is told, to be kept apart, and
+  // what is to be pasted is put there just before.
+  let putting = null;
+  const tellCopied = (text) => globalThis.__agentgymCopied?.(text.slice(0, 100000));
+  const selected = () => {
+    const at = dom.activeElement;
+    const field = at instanceof HTMLTextAreaElement ||
+      at instanceof HTMLInputElement && at.type !== "password";
+    if (field && at.selectionStart !== null) {
+      return at.value.slice(at.selectionStart, at.selectionEnd);
+    }
+    return String(getSelection());
+  };
+  for (const kind of ["beforecopy", "copy", "cut"]) {
+    addEventListener(kind, (event) => {
+      if (putting !== null) {
+        // an empty text would leave there what is there
+        event.clipboardData?.setData(putting ? "text/plain" : "application/x-none", putting || "-");
+        event.preventDefault();
+        event.stopImmediatePropagation();
+      } else if (kind !== "beforecopy") tellCopied(selected());
+    }, true);
+    addEventListener(kind, (event) => {
+      const own = event.clipboardData?.getData("text/plain");
+      if (own) tellCopied(own);
+    });
+  }
+  // Nor does the middle button paste what was selected elsewhere.
+  let middle = false;
+  addEventListener("mouseup", (event) => { middle = event.button === 1; }, true);
+  addEventListener("keydown", () => { middle = false; }, true);
+  addEventListener("paste", (event) => {
+    if (!middle) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  }, true);
+  const clip = (text) => {
+    putting = text;
+    try {
+      return JSON.stringify({ done: dom.execCommand("copy") });
+    } finally {
+      putting = null;
+    }
+  };
+
   const ids = new WeakMap();
   const nodes = new Map();
   let last = 0;
@@ -91,14 +155,15 @@
   const textOf = (element, most) => {
     let text = "";
     const gather = (node) => {
-      for (const child of node.childNodes) {
+      for (const each of getChildren.call(node)) {
         if (text.length > most) return;
+        const child = isForm(each) ? shield(each) : each;
         if (child.nodeType === 3) text += child.data;
         else if (child.nodeType === 1 && !SILENT.has(child.tagName.toUpperCase())) {
           const alt = child.getAttribute("aria-label") || child.getAttribute("alt");
           text += " ";
           if (alt) text += alt;
-          else if (child.checkVisibility === undefined || child.checkVisibility()) gather(child);
+          else if (child.checkVisibility === undefined || child.checkVisibility()) gather(each);
           text += " ";
         }
       }
@@ -166,7 +231,7 @@
   };
 
   const deepElementFromPoint = (x, y) => {
-    let found = document.elementFromPoint(x, y);
+    let found = elementAt(x, y);
     while (found && found.shadowRoot) {
       const inner = found.shadowRoot.elementFromPoint(x, y);
       if (!inner || inner === found) break;
@@ -176,7 +241,9 @@
   };
 
   const contains = (outer, inner) => {
-    for (let node = inner; node; node = node.parentNode || node.host) if (node === outer) return true;
+    for (let node = inner; node; node = getParent.call(node) || node.host) {
+      if (node === outer) return true;
+    }
     return false;
   };
 
@@ -188,6 +255,18 @@
       if (right - left > 0 && bottom - top > 0) return [(left + right) / 2, (top + bottom) / 2];
     }
     return null;
+  };
+
+  // The box of an element; of a link that is broken over lines, the first part that is in view.
+  const boxOf = (element, box) => {
+    if (box.height < 24) return box;
+    const parts = element.getClientRects();
+    if (parts.length < 2) return box;
+    for (const part of parts) {
+      if (part.width > 0 && part.height > 0 && part.bottom > 0 && part.right > 0 &&
+          part.top < innerHeight && part.left < innerWidth) return part;
+    }
+    return box;
   };
 
   const isHit = (element, x, y) => {
@@ -205,9 +284,9 @@
   }, true);
 
   const activeElement = () => {
-    let active = document.activeElement;
+    let active = dom.activeElement;
     while (active?.shadowRoot?.activeElement) active = active.shadowRoot.activeElement;
-    return active === document.body ? null : active;
+    return active === dom.body ? null : active;
   };
 
   // One row an element: [id, depth, role, name, value, states, box, flags, attributes].
@@ -221,6 +300,7 @@
       for (const [id, kept] of nodes) if (!kept.deref()?.isConnected) nodes.delete(id);
     }
     const focused = activeElement();
+    const body = dom.body;
     const rows = [];
     let left = most, cut = 0, outside = 0;
 
@@ -229,8 +309,9 @@
       left--;
     };
 
-    const visit = (element, style, depth, pointer, covered, delegated) => {
+    const visit = (node, style, depth, pointer, covered, delegated) => {
       if (left <= 0) { cut++; return; }
+      const element = isForm(node) ? shield(node) : node;
       const tag = element.tagName.toUpperCase();
       if (SILENT.has(tag) || style.display === "none") return;
       if (element.ariaHidden === "true" && !element.contains(focused)) return;
@@ -242,19 +323,19 @@
         box.left < innerWidth;
       if (viewport && sized && !inside && WHOLE.has(tag)) { outside++; return; }
       const told = roleOf(element);
-      const role = told || (shapes || heard.has(element) ? SHAPES[tag] || "" : "");
+      const role = told || (shapes || heard.has(node) ? SHAPES[tag] || "" : "");
       const points = style.cursor === "pointer";
       const interactive = INTERACTIVE.has(role);
       const small = element.childElementCount === 0 || (element.childElementCount <= 3 &&
         !element.querySelector("a,button,input,select,textarea,[role],[onclick],[tabindex]"));
       const vast = box.width * box.height > 0.6 * innerWidth * innerHeight && !small;
       const option = tag === "OPTION" || tag === "OPTGROUP";
-      const clickable = !hidden && !option && (interactive || ((heard.has(element) ||
+      const clickable = !hidden && !option && (interactive || ((heard.has(node) ||
         element.hasAttribute("onclick") || (points && !pointer) || (delegated && small) ||
         element.hasAttribute("tabindex") && element.tabIndex >= 0) && !vast && !covered &&
         (element.childElementCount === 0 || !STRUCTURE.has(role))));
-      const delegates = !clickable && !vast && heard.has(element);
-      const scrolls = sized && element !== document.body && /auto|scroll/.test(style.overflowY) &&
+      const delegates = !clickable && !vast && heard.has(node);
+      const scrolls = sized && node !== body && /auto|scroll/.test(style.overflowY) &&
         element.scrollHeight > element.clientHeight + 1;
       let mine = depth;
       let absorbs = false;
@@ -273,7 +354,7 @@
           else if (!dull) {
             const value = valueOf(element, role, chars);
             const point = clickable && inside ? pointOf(element) : null;
-            const hit = point !== null && isHit(element, point[0], point[1]);
+            const hit = point !== null && isHit(node, point[0], point[1]);
             const kept = {};
             for (const attr of attrs) {
               if (name && attr !== "fill") continue;
@@ -284,19 +365,20 @@
             if (tag === "A" && element.getAttribute("href")) {
               kept.href = element.getAttribute("href").slice(0, 200);
             }
-            const id = clickable || scrolls || IDENTIFIED.has(role) ? identify(element) : 0;
+            const id = clickable || scrolls || IDENTIFIED.has(role) ? identify(node) : 0;
             const shown = told === "paragraph" && leaf ? "text" : role || (clickable ? "clickable" : "region");
+            const at = clickable && inside ? boxOf(element, box) : box;
             say(id, depth, shown, name, value, statesOf(element, role, focused),
-              [Math.round(box.left), Math.round(box.top), Math.round(box.right), Math.round(box.bottom)],
+              [Math.round(at.left), Math.round(at.top), Math.round(at.right), Math.round(at.bottom)],
               (inside ? 1 : 0) | (clickable ? 2 : 0) | (hit ? 4 : 0) | (scrolls ? 8 : 0), kept);
             mine = depth + 1;
           }
         }
       }
       if (tag === "TEXTAREA" || tag === "IFRAME" || tag === "FRAME" || role === "textbox") return;
-      if (tag === "SELECT" && role === "combobox" && element !== focused && element.options.length > 60) {
+      if (tag === "SELECT" && role === "combobox" && node !== focused && element.options.length > 60) {
         left--;
-        say(0, mine, "text", element.options.length + " options: read(" + identify(element) + ") lists them",
+        say(0, mine, "text", element.options.length + " options: read(" + identify(node) + ") lists them",
           null, [], null, 0, {});
         return;
       }
@@ -315,9 +397,9 @@
       };
       for (const child of children) {
         if (child.nodeType === 3) text += child.data;
-        else if (child.nodeType === 1) {
+        else if (child.nodeType === 1 || isForm(child)) {
           const its = getComputedStyle(child);
-          if (its.display.startsWith("inline") && !child.firstElementChild && !child.shadowRoot &&
+          if (its.display.startsWith("inline") && !isForm(child) && !child.firstElementChild && !child.shadowRoot &&
               !roleOf(child) && !child.hasAttribute("onclick") && !heard.has(child) &&
               !SILENT.has(child.tagName.toUpperCase()) && child.tagName !== "SLOT" &&
               !delegates && !(its.cursor === "pointer" && !points) && !child.hasAttribute("tabindex") &&
@@ -333,11 +415,11 @@
       flush();
     };
 
-    const root = document.body || document.documentElement;
+    const root = body || dom.documentElement;
     if (root) visit(root, getComputedStyle(root), 0, false, false, false);
-    const page = document.scrollingElement || document.documentElement;
+    const page = dom.scrollingElement || dom.documentElement;
     return JSON.stringify({
-      url: location.href, title: document.title.slice(0, chars), rows, cut, outside, last,
+      url: location.href, title: dom.title.slice(0, chars), rows, cut, outside, last,
       focused: focused ? ids.get(focused) || 0 : 0,
       scroll: [Math.round(scrollX), Math.round(scrollY), page ? page.scrollWidth : 0,
         page ? page.scrollHeight : 0],
@@ -411,7 +493,7 @@
     if (element.readOnly) return JSON.stringify({ error: "readonly" });
     element.focus();
     if (element.isContentEditable) {
-      const range = document.createRange();
+      const range = dom.createRange();
       range.selectNodeContents(element);
       const selection = getSelection();
       selection.removeAllRanges();
@@ -468,7 +550,7 @@
     if (id && (!element || !element.isConnected)) return JSON.stringify({ error: "stale" });
     while (element && !(element.scrollHeight > element.clientHeight + 1 ||
         element.scrollWidth > element.clientWidth + 1)) element = element.parentElement;
-    (element || document.scrollingElement || document.documentElement)
+    (element || dom.scrollingElement || dom.documentElement)
       .scrollBy({ left: dx, top: dy, behavior: "instant" });
     return JSON.stringify({});
   };
@@ -501,7 +583,7 @@
     return "{}";
   };
 
-  const api = { snapshot, aim, focus, put, choose, describe, scroll, scrollAt, inner, isOn, forget,
+  const api = { snapshot, aim, focus, put, choose, describe, scroll, scrollAt, inner, isOn, forget, clip,
     identify, element: (id) => nodes.get(id)?.deref() };
   Object.defineProperty(globalThis, "__agentgym", { value: Object.freeze(api) });
 })();

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from playwright.async_api import BrowserContext, Dialog, Download, Page
 
 _LONGEST_EVENT = 300
+_MOST_EVENTS = 40
 _WINDOW_S = 2.0
 """How long a tab that a page opened is waited for."""
 
@@ -34,6 +35,8 @@ class Tabs:
         self.dialog: Dialog | None = None
         """The question that waits for an answer."""
         self.closed = False
+        self.clipboard = ""
+        """What was copied last in this session."""
         self._events: list[str] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._attached = asyncio.Event()
@@ -55,8 +58,14 @@ class Tabs:
         """Called when another tab is active."""
 
     def tell(self, event: str) -> None:
-        """Note something that the agent is to be told."""
-        self._events.append(event[:_LONGEST_EVENT])
+        """Note something that the agent is to be told; of very much, the first."""
+        if len(self._events) < _MOST_EVENTS:
+            self._events.append(event[:_LONGEST_EVENT].encode("utf-8", "replace").decode())
+        elif len(self._events) == _MOST_EVENTS:
+            self._events.append("… and more that is not told")
+
+    def _copied(self, text: str) -> None:
+        self.clipboard = text
 
     def _window_expected(self) -> None:
         self._expected += 1
@@ -87,6 +96,7 @@ class Tabs:
         if self.pages:
             self.tell(f"tab {len(self.pages)} opened")
         opened.on_window = self._window_expected
+        opened.on_copied = self._copied
         self.pages.append(opened)
         self.activate(len(self.pages) - 1)
 

@@ -14,6 +14,8 @@ from agentgym.sandboxes.page import PageSettings
 
 WORLD = "agentgym"
 """The world of the reading script in each frame."""
+COPIED = "__agentgymCopied"
+"""What the reading script calls when something was copied."""
 _QUIET = frozenset({"WebSocket", "EventSource", "Ping", "Preflight", "CSPViolationReport"})
 
 
@@ -66,8 +68,12 @@ class Traffic:
         """The number of the element that holds a frame."""
         self.on_window: Callable[[], None] = lambda: None
         """Called when the page opens another."""
+        self.on_copied: Callable[[str], None] = lambda _: None
+        """Called with the text that was copied in the page."""
         self.changed = asyncio.Event()
         self.navigating: set[str] = set()
+        self.fresh = False
+        """Whether a document was opened since time last ran."""
         self.started = Flag()
         """Set when a navigation begins."""
         self._requests: set[str] = set()
@@ -129,7 +135,12 @@ class Traffic:
             "Page.navigatedWithinDocument": self._moved_within,
             "Page.downloadWillBegin": self._stopped_loading,
             "Page.windowOpen": lambda _: self.on_window(),
+            "Runtime.bindingCalled": self._told_by_script,
         }
+
+    def _told_by_script(self, told: Any) -> None:
+        if told["name"] == COPIED:
+            self.on_copied(told["payload"])
 
     def _context_created(self, told: Any) -> None:
         context = told["context"]
@@ -177,6 +188,7 @@ class Traffic:
         if unreachable:
             self.unreachable.append(unreachable)
         if "parentId" not in frame:
+            self.fresh = True
             self._requests.clear()
             self.main = frame["id"]
             self.url = frame["url"] + frame.get("urlFragment", "")
@@ -188,6 +200,12 @@ class Traffic:
             or frame["url"].startswith(("about:", "blob:", "data:"))
         ):
             self.strayed = frame["url"]
+
+    def began(self, frame: Any) -> None:
+        """What a page that was open before somebody listened shows."""
+        unreachable = frame.get("unreachableUrl", "")
+        if unreachable or not (frame["url"] in ("", ":") or self.settings.allows(frame["url"])):
+            self.strayed = unreachable or frame["url"]
 
     def _stopped_loading(self, told: Any) -> None:
         self.navigating.discard(told["frameId"])

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from conftest import missing
@@ -22,6 +25,47 @@ def need_browser():
             missing(f"{module} is not installed: pip install 'agentgym-env[web]'")
     if find_browser() is None:
         missing("there is no Chromium")
+
+
+def browser_pids():
+    """The browsers of this process: what carries our name and is no other's child."""
+    from agentgym.sandboxes import janitor
+
+    marked = f"{janitor.VARIABLE}={janitor.owner()}".encode()
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if marked in (entry / "environ").read_bytes().split(b"\0"):
+                command = (entry / "cmdline").read_bytes()
+                if b"--type=" not in command and b"remote-debugging" in command:
+                    found.append(int(entry.name))
+        except OSError:
+            continue
+    assert found, "no browser of ours runs"
+    return found
+
+
+def processes_of(pid):
+    """What a process started that has its name on it, browsers and their children."""
+    from agentgym.sandboxes import janitor
+
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            told = (entry / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if any(
+            each.startswith(f"{janitor.VARIABLE}=".encode()) and f"-{pid}-".encode() in each
+            for each in told
+        ):
+            found.append(int(entry.name))
+    return found
+
+
+def kill_browsers():
+    for pid in browser_pids():
+        os.kill(pid, signal.SIGKILL)
 
 
 class Site:
@@ -101,7 +145,8 @@ def browse(pages, *, start="/", **settings):
     site = Site({"/": pages} if isinstance(pages, (str, bytes)) else pages)
     running = host()
     running.serve(SITE, site)
-    told = PageSettings(**{"viewport": (800, 600), "hosts": (SITE,), **settings})
+    usual = {"viewport": (800, 600), "hosts": (SITE,), "deadline_s": 10.0}  # on busy machines
+    told = PageSettings(**{**usual, **settings})
     session = running.run_now(running.lease(told), 60, "lease")
     driver = Driver(running, session)
     driver.site = site

@@ -293,7 +293,19 @@ def test_the_browser_of_this_machine_starts_and_tells_its_version(chromium, prob
     said = subprocess.run([chromium, "--version"], capture_output=True, text=True, check=True)
 
     assert probes["browser"].ok, probes["browser"]
-    assert probes["browser"].detail == f"{said.stdout.strip()} at {chromium}"
+    assert probes["browser"].detail == f"{said.stdout.strip()} at {chromium}; fonts found"
+
+
+def test_a_machine_without_fonts_is_told_how_to_get_some(chromium, tmp_path, monkeypatch):
+    (tmp_path / "fonts.conf").write_text("<fontconfig></fontconfig>")
+    monkeypatch.setenv("FONTCONFIG_FILE", str(tmp_path / "fonts.conf"))
+
+    probe = browser.probe()
+
+    assert not probe.ok
+    assert str(chromium) in probe.detail
+    assert "no fonts found" in probe.detail
+    assert "apt-get install fonts-dejavu-core" in probe.remedy
 
 
 def test_a_browser_that_was_tried_leaves_neither_process_nor_profile(

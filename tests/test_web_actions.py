@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from agentgym.actions import Action, Call
 from agentgym.actions.pointing import CONVENTIONS, View, on_page
-from agentgym.actions.spellings import SPELLINGS, computer_13, playwright_mcp, ui_tars, webarena
+from agentgym.actions.spellings import (
+    SPELLINGS,
+    computer_13,
+    coordinates,
+    gui_cursor,
+    playwright_mcp,
+    ui_tars,
+    webarena,
+)
 from agentgym.actions.web import COORDINATES, GROUPS, SUBSETS, VERBS, grammar
 from agentgym.errors import ConfigError, InvalidAction
 
@@ -270,6 +278,15 @@ SAID = [
     (computer_13, "WAIT", "wait()"),
     (computer_13, "```DONE```", "done()"),
     (computer_13, '"FAIL"', "fail()"),
+    (gui_cursor, "<think>Left.</think><answer>(60, 230)</answer>", "move(60.0, 230.0)"),
+    (gui_cursor, "<answer> (60.5, 230)", "move(60.5, 230.0)"),
+    (gui_cursor, "Thought: near. Action: GOTO(3, 4)", "move(3.0, 4.0)"),
+    (gui_cursor, "MOVE(-3, 4)", "move_by(-3.0, 4.0)"),
+    (gui_cursor, "<answer>STOP</answer>", "done()"),
+    (gui_cursor, "Action: STOP", "done()"),
+    (coordinates, "[100, 200, 180.5, 260]", "box(100.0, 200.0, 180.5, 260.0)"),
+    (coordinates, "Not (1, 2) but [3, 4].", "click_at(3.0, 4.0)"),
+    (coordinates, "<think>(1, 2)</think><answer>(5, 6)</answer>", "click_at(5.0, 6.0)"),
 ]
 
 

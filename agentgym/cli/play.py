@@ -6,6 +6,8 @@ Examples:
 agentgym play agentgym/TextWorld-v0 --hint
 agentgym play examples/guess_number.py --seed 3
 agentgym play 'agentgym/TextWorld-v0?family=coin' --policy oracle
+agentgym play 'agentgym/MiniWoB-v0?task=login-user&obs=both'
+agentgym play agentgym/MiniWoB-v0 --policy random --headed
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from agentgym.cli.parsing import (
     whole,
 )
 from agentgym.env import Env
+from agentgym.errors import ConfigError
 from agentgym.types import Completion, EpisodeKey, Message, Policy, Sampling, Task, Trajectory
 
 if TYPE_CHECKING:
@@ -49,6 +52,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--hint", action="store_true", help="list the admissible actions with each observation"
     )
+    parser.add_argument(
+        "--headed", action="store_true", help="show a world of pages in a window, too"
+    )
     add_sampling(parser)
 
 
@@ -62,17 +68,18 @@ def run(args: argparse.Namespace) -> int:
 
     id, given = read_environment(args)
     policy = open_policy(args.policy, **dict(args.policy_arg))
-    with closing(_make(id, given, human=args.policy == "human")) as env:
+    human = args.policy == "human"
+    with closing(_make(id, given, human=human, headed=args.headed)) as env:
         key = EpisodeKey(registry.key(id, given), args.task or "", args.seed)
         trajectory = Trajectory(key, Task(key.task_id))
-        player: Policy = policy if args.policy == "human" else _Watched(policy, trajectory)
+        player: Policy = (_Pictured if human else _Watched)(policy, trajectory)
         render.print_line(system_message(env))
         try:
             asyncio.run(_play(env, player, policy, trajectory, args))
         except KeyboardInterrupt:
             say(f"left after {several(len(trajectory.turns), 'turn')}, before the end")
             return 130
-    if trajectory.turns and args.policy != "human":
+    if trajectory.turns and not human:
         print_understood(trajectory.turns[-1])
     print_end(trajectory)
     return 0 if trajectory.scored else 1
@@ -102,9 +109,19 @@ async def _play(
             await close()
 
 
-def _make(id: str, given: dict[str, Any], *, human: bool) -> AnyEnv:
-    """The environment; a person is not asked to write JSON unless the dialect was chosen."""
-    env = registry.make(id, **given)
+def _make(id: str, given: dict[str, Any], *, human: bool, headed: bool) -> AnyEnv:
+    """The environment; a person is not asked to write JSON unless the dialect was chosen.
+
+    Raises:
+        ConfigError: It cannot be shown in a window.
+    """
+    given = {**given, "headed": True} if headed else given
+    try:
+        env = registry.make(id, **given)
+    except ConfigError as error:
+        if headed and "argument 'headed'" in str(error):
+            raise ConfigError(f"{id} has no pages to show: leave --headed out") from error
+        raise
     world = env.unwrapped
     if human and isinstance(world, Env) and "dialect" not in given:
         given = {**given, "dialect": "text" if world.grammar.plain else "call"}
@@ -114,13 +131,33 @@ def _make(id: str, given: dict[str, Any], *, human: bool) -> AnyEnv:
     return env
 
 
-class _Watched:
-    """A policy that shows what it sees and says, and what came of its turn before."""
+class _Pictured:
+    """A policy that is shown the picture, where the world gives one: a person."""
 
     def __init__(self, policy: Policy, trajectory: Trajectory) -> None:
         self.wants = getattr(policy, "wants", "")
         self._policy = policy
         self._trajectory = trajectory
+
+    async def act(
+        self,
+        messages: Sequence[Message],
+        *,
+        sampling: Sampling,
+        session: str,
+        admissible: Sequence[str] | None = None,
+    ) -> Completion:
+        """Show the picture, and let the policy act."""
+        from agentgym.cli.picture import print_picture
+
+        print_picture(self._trajectory.final_observation)
+        return await self._policy.act(
+            messages, sampling=sampling, session=session, admissible=admissible
+        )
+
+
+class _Watched(_Pictured):
+    """A policy that shows what it sees and says, and what came of its turn before."""
 
     async def act(
         self,

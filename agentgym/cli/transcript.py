@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from agentgym.cli.picture import print_picture
 from agentgym.cli.render import print_line
 from agentgym.cli.text import brief, duration, several
 from agentgym.prompt import spoken
@@ -30,6 +31,7 @@ def print_seen(number: int, observation: Observation | None) -> None:
     """Print an observation under the number of its turn."""
     print_line(f"\n── turn {number} {'─' * (_RULE - len(str(number)) - 9)}", "dim")
     print_line(readable(observation))
+    print_picture(observation)
 
 
 def print_said(completion: Completion) -> None:
@@ -62,6 +64,7 @@ def print_end(trajectory: Trajectory) -> None:
     print_line(f"\n── end {'─' * (_RULE - 7)}", "dim")
     if trajectory.final_observation is not None:
         print_line(f"{readable(trajectory.final_observation)}\n")
+        print_picture(trajectory.final_observation)
     outcome = trajectory.outcome
     if outcome is None or not outcome.available:
         told = "unscored"

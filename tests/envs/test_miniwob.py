@@ -101,6 +101,22 @@ def test_arguments_that_make_no_sense_are_refused():
             gym.make("agentgym/MiniWoB-v0", **wrong)
 
 
+WRONG_TYPES = {
+    "obs": [3, None, ["text"]], "actions": [3, [3], {"click": 1}, [["click"]]],
+    "coords": [3, None], "view": [3, []], "max_chars": ["500", None, 500.5, True],
+    "viewport_only": ["no", 1], "boxes": ["no", 1], "headed": ["no", 1], "reset": [True],
+    "speaks": [3], "max_calls": ["2", 0, 2.5, True], "task": [3, None, ["click-test"]],
+    "limit_s": ["5", [5], True, float("nan")], "attributes": ["id", 3, None, [3]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG_TYPES)
+def test_an_argument_of_a_wrong_type_is_refused_by_name(name):
+    for value in WRONG_TYPES[name]:
+        with pytest.raises(ConfigError, match=rf"^{name} is .*give"):
+            gym.make("agentgym/MiniWoB-v0", **{name: value})
+
+
 # ---------------------------------------------------------------------------- outcomes
 
 
@@ -247,6 +263,39 @@ def test_points_after_a_zoom_are_points_of_the_part_that_is_shown():
         assert env.step(f"click_at({width / 2}, {height / 2})")[1] == 1.0
     finally:
         env.close()
+
+
+@pytest.mark.parametrize("coords", ["pixel", "norm1000", "norm1"])
+def test_hints_point_in_the_convention_of_the_world_and_hit(coords):
+    env = gym.make("agentgym/MiniWoB-v0", obs="both", actions="gui", coords=coords)
+    try:
+        largest = {"pixel": 500, "norm1000": 1000, "norm1": 1}[coords]
+        _, info = start(env, "click-test", 1, ["admissible"])
+        (click,) = [text for text in info["admissible"] if text.startswith("click_at(")]
+        x, y = (float(part) for part in click[9:-1].split(", "))
+        assert 0 < min(x, y) < max(x, y) < largest
+        assert env.step(click)[1] == 1.0
+
+        _, info = start(env, "click-test", 1, ["admissible"])
+        right, bottom = 0.8 * largest, 0.8 * (320 if coords == "pixel" else largest)
+        _, _, _, _, info = env.step(f"zoom(0, 0, {right}, {bottom})")
+        (closer,) = [text for text in info["admissible"] if text.startswith("click_at(")]
+        assert closer != click, "points are of the part that is shown"
+        assert env.step(closer)[1] == 1.0
+    finally:
+        env.close()
+
+
+def test_hints_type_what_the_goal_quotes_and_choose_what_the_list_has(env):
+    _, info = start(env, "login-user", 3, ["admissible"])
+    filling = [text for text in info["admissible"] if text.startswith("fill(")]
+    assert filling == [f'fill({i}, "{said}")' for i in (1, 2) for said in ("kenda", "Ttlh")]
+    _, info = start(env, "choose-list", 3, ["admissible"])
+    chosen = [text for text in info["admissible"] if text.startswith("select(")]
+    assert len(chosen) >= 3
+    for text in chosen:
+        start(env, "choose-list", 3)
+        assert env.step(text)[4]["invalid"] is None
 
 
 def test_marks_are_drawn_where_elements_are():

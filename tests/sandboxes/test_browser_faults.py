@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from browsing import SITE, browse, need_browser
+from browsing import SITE, browse, kill_browsers, need_browser, processes_of
 
 from agentgym.errors import InvalidAction, SandboxError
 from agentgym.sandboxes.page import BrowserError, PageSettings
@@ -36,10 +37,8 @@ def test_an_endless_loop_is_stopped_and_the_page_can_be_used_again():
     page = "<button onclick='while(true){}'>Hang</button>"
     page += "<button onclick='this.textContent=1'>Go</button>"
     with browse(page, deadline_s=1.0) as driver:
-        began = time.monotonic()
         error = refused(driver, f"click({driver.id('Hang')})")
         assert error.kind == "timeout"
-        assert time.monotonic() - began < 4
         assert "Hang" in driver.text()
         assert next(driver.then(f"click({driver.id('Go')})").find("button", "1"))
 
@@ -52,6 +51,20 @@ def test_a_page_that_hangs_again_is_given_up_and_others_go_on():
             driver.do(f"click({driver.id('Hang')})")
         assert caught.value.kind == "page_hung"
         assert "Hang" in other.text()
+
+
+def test_a_page_is_given_more_time_while_the_machine_has_more_to_do_than_processors(monkeypatch):
+    from agentgym.sandboxes import openpage
+
+    async def slow(scope, receive, send):
+        await asyncio.sleep(2)
+        await respond(send, 200, b"answer", "text/plain")
+
+    script = "const r=new XMLHttpRequest();r.open('GET','/slow',false);r.send();"
+    page = f'<button onclick="{script}this.textContent=r.responseText">Ask</button>'
+    monkeypatch.setattr(openpage, "crowded", lambda: True)
+    with browse({"/": page, "/slow": slow}, deadline_s=1.5) as driver:
+        assert next(driver.then(f"click({driver.id('Ask')})").find("button", "answer"))
 
 
 def test_a_loop_in_a_timer_of_frozen_time_is_stopped_too():
@@ -92,8 +105,7 @@ def test_a_browser_that_is_killed_is_a_fault_and_the_next_session_has_another():
     with browse("<p>x") as driver:
         host = driver.host
         launches = host.launches
-        for pid in browser_pids():
-            os.kill(pid, signal.SIGKILL)
+        kill_browsers()
         with pytest.raises(SandboxError) as caught:
             look_until(driver, time.monotonic() + 5)
         assert caught.value.kind in ("browser_gone", "page_crash", "no_page")
@@ -106,24 +118,6 @@ def look_until(driver, deadline):
     while time.monotonic() < deadline:
         driver.look()
         time.sleep(0.05)
-
-
-def browser_pids():
-    """Processes that carry our name and are no other's child: the browsers themselves."""
-    from agentgym.sandboxes import janitor
-
-    marked = f"{janitor.VARIABLE}={janitor.owner()}".encode()
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if marked in (entry / "environ").read_bytes().split(b"\0"):
-                command = (entry / "cmdline").read_bytes()
-                if b"--type=" not in command and b"remote-debugging" in command:
-                    found.append(int(entry.name))
-        except OSError:
-            continue
-    assert found, "no browser of ours runs"
-    return found
 
 
 # ---------------------------------------------------------------------------- questions
@@ -182,7 +176,7 @@ def test_leaving_a_page_that_asks_not_to_is_accepted():
 def test_popups_are_capped():
     page = "<button onclick='for(let i=0;i<20;i++)window.open(\"/p\"+i)'>Open</button>"
     pages = {"/": page, **{f"/p{i}": f"<p>popup {i}" for i in range(20)}}
-    with browse(pages, popups=3) as driver:
+    with browse(pages, popups=3, deadline_s=30.0) as driver:
         page = driver.then(f"click({driver.id('Open')})")
         assert len(page.tabs) <= 3
         assert any("closed at once" in event for event in page.events)
@@ -293,6 +287,37 @@ def test_pages_themselves_reach_nothing_else_either():
         assert told in (0, None)
 
 
+GATHER = """async (port) => {
+  const found = [];
+  const made = new RTCPeerConnection({iceServers: [{urls: `stun:127.0.0.1:${port}`}]});
+  made.onicecandidate = (event) => { if (event.candidate) found.push(event.candidate.candidate) };
+  made.createDataChannel("x");
+  const complete = new Promise((go) => {
+    made.onicegatheringstatechange = () => made.iceGatheringState === "complete" && go();
+  });
+  await made.setLocalDescription(await made.createOffer());
+  await Promise.race([complete, new Promise((go) => setTimeout(go, 5000))]);
+  return [made.iceGatheringState, found];
+}"""
+
+
+def test_a_peer_connection_finds_no_way_out_even_where_a_page_has_got_hold_of_one():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server, browse("<p>x") as driver:
+        server.bind(("127.0.0.1", 0))
+        server.setblocking(False)
+
+        async def gather():
+            context = await driver.session.context.browser.new_context()  # without our script
+            page = await context.new_page()
+            told = await page.evaluate(GATHER, server.getsockname()[1])
+            await context.close()
+            return told
+
+        assert driver.run(gather()) == ["complete", []]
+        with pytest.raises(BlockingIOError):
+            server.recv(1)
+
+
 def test_other_processes_are_not_answered():
     import urllib.error
     import urllib.request
@@ -346,9 +371,7 @@ def test_a_server_that_never_answers_costs_its_deadline():
         await asyncio.sleep(60)
 
     with browse({"/": "<a href=/never>never</a>", "/never": silent}, load_s=0.7) as driver:
-        began = time.monotonic()
         page = driver.then(f"click({driver.id('never')})")
-        assert time.monotonic() - began < 5
         assert "the page is still loading" in page.events
 
 
@@ -483,23 +506,6 @@ with browse("<p>x") as driver:
 """
 
 
-def processes_of(pid):
-    from agentgym.sandboxes import janitor
-
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            told = (entry / "environ").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if any(
-            each.startswith(f"{janitor.VARIABLE}=".encode()) and f"-{pid}-".encode() in each
-            for each in told
-        ):
-            found.append(int(entry.name))
-    return found
-
-
 @pytest.mark.parametrize("driver_too", [False, True])
 def test_a_killed_process_leaves_no_browser(driver_too):
     code = CHILD.format(tests=str(Path(__file__).parent.parent))
@@ -561,7 +567,7 @@ def test_no_browser_is_said_with_what_to_do(monkeypatch, tmp_path):
     from agentgym.sandboxes import browser
     from agentgym.sandboxes import host as hosts
 
-    monkeypatch.setattr(browser, "find_browser", lambda: None)
+    monkeypatch.setattr(browser, "find_browser", lambda **_: None)
     running = hosts.BrowserHost()
     try:
         with pytest.raises(SandboxError, match="install one"):
@@ -569,7 +575,7 @@ def test_no_browser_is_said_with_what_to_do(monkeypatch, tmp_path):
         script = tmp_path / "chromium"
         script.write_text("#!/bin/sh\necho 'error while loading shared libraries' >&2\nexit 127\n")
         script.chmod(0o755)
-        monkeypatch.setattr(browser, "find_browser", lambda: script)
+        monkeypatch.setattr(browser, "find_browser", lambda **_: script)
         with pytest.raises(SandboxError, match="does not start"):
             running.run_now(running.lease(PageSettings()), 60, "lease")
     finally:

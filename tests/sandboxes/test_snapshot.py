@@ -333,6 +333,32 @@ def test_time_stands_still_between_actions_and_runs_in_them():
         assert second[24:] == first[24:], "chance is seeded"
 
 
+ASKED = {
+    "new Date().toISOString()": "2026-01-01T00:00:00.500Z",
+    "new Date(performance.timeOrigin + performance.now()).toISOString()": (
+        "2026-01-01T00:00:00.500Z"
+    ),
+    "new Intl.DateTimeFormat('en', {timeStyle: 'medium'}).format()": "12:00:00 AM",
+    "new Intl.DateTimeFormat('en', {timeStyle: 'medium'}).format(0)": "12:00:00 AM",
+    "new Intl.DateTimeFormat('en').format(new Date(0))": "1/1/1970",
+    "new Intl.DateTimeFormat('en').formatToParts().map((part) => part.value).join('')": "1/1/2026",
+    "((told) => told.format === told.format)(new Intl.DateTimeFormat())": True,
+    "globalThis.Temporal?.Now.instant().toString() ?? '2026-01-01T00:00:00.5Z'": (
+        "2026-01-01T00:00:00.5Z"
+    ),
+    "globalThis.Temporal?.Now.plainDateISO().toString() ?? '2026-01-01'": "2026-01-01",
+    "new Event('x').timeStamp": 500,
+    "document.lastModified": "01/01/2026 00:00:00",
+}
+
+
+def test_whichever_way_a_page_asks_for_the_time_it_is_the_frozen_one():
+    page = "<button onclick='this.textContent = event.timeStamp'>Now</button>"
+    with browse(page) as driver:
+        assert {ask: driver.evaluate(ask) for ask in ASKED} == ASKED
+        assert next(driver.then(f"click({driver.id('Now')})").find("button", "500"))
+
+
 def test_time_can_be_real():
     page = "<p id=t>0</p><script>setTimeout(() => { t.textContent = 'late' }, 50)</script>"
     with browse(page, clock="real") as driver:
@@ -371,6 +397,25 @@ def test_pictures_show_what_is_there_and_zooms_show_it_larger():
         assert driver.session.view.to_page(400, 200) == (120.0, 60.0)
         driver.do("unzoom()")
         assert picture.size_of(driver.picture()) == (800, 600)
+
+
+def test_a_picture_taken_while_the_page_is_read_is_the_one_taken_after():
+    page = "<button onclick='document.body.style.background = \"teal\"'>Paint</button>"
+    with browse(page) as driver:
+        driver.do(f"click({driver.id('Paint')})")
+        driver.look(image=True)
+        with_it = picture.decode(driver.picture())
+        driver.look()
+        assert (picture.decode(driver.picture()) == with_it).all()
+        assert with_it[300, 400].tolist() == [0, 128, 128]
+
+
+def test_a_probe_gives_nothing_on_a_page_that_it_was_not_written_for():
+    pages = {"/": "<script>var told = 7</script><a href=/b>b</a>", "/b": "<p>other"}
+    with browse(pages, probe="told") as driver:
+        page = driver.look()
+        assert page.probe == 7
+        assert driver.then(f"click({driver.id('b')})").probe is None
 
 
 def test_a_zoom_on_a_scrolled_page_shows_the_part_that_was_meant():
