@@ -1,8 +1,8 @@
 """Web sites of our own to act on: each a folder with pages, seeded data and tasks.
 
-A site is a folder here that holds a `site.py` with a `SITE`; it is found by that, so adding one
-changes nothing elsewhere. The folders are plain data to the build, and namespace packages to
-Python: they have no `__init__.py`.
+A site is a folder here, or in a folder that is appended to `__path__`, that holds a `site.py` with
+a `SITE`; it is found by that, so adding one changes nothing elsewhere. The folders are plain data
+to the build, and namespace packages to Python: they have no `__init__.py`.
 
 ::
 

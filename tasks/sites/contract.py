@@ -129,6 +129,9 @@ class TaskTemplate(ABC):
     """As in task ids: `buy:seed=3`."""
     held_out: ClassVar[bool] = False
     """Never in the splits to train on."""
+    parts: ClassVar[tuple[str, ...]] = ()
+    """Names of the graded credit in its verdicts. `graded` is what may be paid in place of 0: below
+    1 unless all was done."""
 
     @abstractmethod
     def setup(self, db: sqlite3.Connection, rng: random.Random) -> Goal:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentgym.errors import TaskError, did_you_mean
+from agentgym.tasks import sites as package
 from agentgym.tasks.sites.contract import (
     Case,
     Condition,
@@ -83,6 +84,11 @@ class Site:
             raise TaskError(f"site {self.name!r} has {told}")
         return self.by_name[name]
 
+    def parts(self, template: str = "") -> set[str]:
+        """Names of graded credit that its checks may give; of one template, if it is named."""
+        chosen = [self.by_name[template]] if template else self.templates
+        return {part for each in chosen for part in each.parts}
+
     def tasks(self, split: str, seeds: int = 100) -> list[str]:
         """Ids of tasks: of each template of the split, the first seeds."""
         first = self._first(split)
@@ -114,8 +120,10 @@ class Site:
 
 
 def site_names() -> list[str]:
-    """Sites there are: the folders that hold a `site.py`."""
-    return sorted(file.parent.name for file in HERE.glob("*/site.py"))
+    """Sites there are: the folders of this package's path that hold a `site.py`."""
+    return sorted(
+        {file.parent.name for at in package.__path__ for file in Path(at).glob("*/site.py")}
+    )
 
 
 def find_site(name: str) -> Site:
@@ -132,7 +140,7 @@ def find_site(name: str) -> Site:
     return found
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=128)
 def make_image(site: Site, number: int) -> bytes:
     """The database of that number, as bytes of an SQLite file; a few hundred milliseconds."""
     with contextlib.closing(sqlite3.connect(":memory:")) as db:
@@ -158,6 +166,8 @@ class Episode:
         self.look = look or Look()
         self.lock = threading.RLock()
         self.visited: list[str] = []
+        self.faults: list[str] = []
+        """What the site itself did wrong: pages that raised."""
         number = seed // 1_000_000 * DATABASES + seed % DATABASES
         self.db = restore(make_image(site, number))
         rng = random.Random(f"{site.name}:{template.name}:{seed}")
@@ -204,13 +214,20 @@ class Episode:
         """Whether the task is done as things stand, and nothing else with it."""
         with self.lock:
             case = self._case()
-            allowed = list(self.template.allowed_writes(case))
             judged = self.template.check(case, answer)
-            for change in case.changes:
-                if not any(write.covers(change) for write in allowed):
-                    why = f"collateral damage: {change.operation} of {change.table} {change.id}"
-                    return Verdict(0.0, False, why, judged.parts)
+            for change in self._damage(case):
+                why = f"collateral damage: {change.operation} of {change.table} {change.id}"
+                return Verdict(0.0, False, why, judged.parts)
             return judged
+
+    def damage(self) -> list[Change]:
+        """Rows that are not as they were at the beginning, and that the task does not allow."""
+        with self.lock:
+            return self._damage(self._case())
+
+    def _damage(self, case: Case) -> list[Change]:
+        allowed = list(self.template.allowed_writes(case))
+        return [c for c in case.changes if not any(write.covers(c) for write in allowed)]
 
     def milestones(self) -> list[Condition]:
         """What is reached on the way, in order, each with whether it is."""

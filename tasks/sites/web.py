@@ -271,7 +271,11 @@ class Server:
             episode = self._episodes[request.headers[HEADER]]
             served = _serve(episode.site)
             scope["episode"] = episode
-            response = await self._page(served, request, episode)
+            try:
+                response = await self._page(served, request, episode)
+            except Exception as error:
+                episode.faults.append(f"{request.url.path}: {type(error).__name__}: {error}")
+                raise
         response.headers.update(_GUARDS)
         response.headers.setdefault("Cache-Control", "no-store")
         await response(scope, receive, send)

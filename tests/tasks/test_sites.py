@@ -241,10 +241,10 @@ def test_a_third_site_is_one_folder_and_no_change_elsewhere(server, tmp_path, mo
         "    'notes', Path(__file__).parent, fill, lambda db, rng: None, (Read(),), pages\n"
         ")\n"
     )
-    monkeypatch.setattr(core, "HERE", tmp_path)
+    known = site_names()
     monkeypatch.setattr(sites, "__path__", [*sites.__path__, str(tmp_path)])
 
-    assert site_names() == ["notes"]
+    assert site_names() == sorted([*known, "notes"])
     site = find_site("notes")
     _, browser = begin(server, site, site.templates[0], 0, Look(language="de"))
 
@@ -513,7 +513,7 @@ def test_what_interrupts_goes_away_when_answered_and_leads_back_to_the_page(serv
 def test_an_order_is_graded_as_webshop_grades_it(server):
     shop = find_site("shop")
     episode, browser = begin(server, shop, shop.find_template("buy"), 0)
-    assert episode.check().parts == {"webshop": 0.0}
+    assert episode.check().parts == {"webshop": 0.0, "graded": 0.0}
 
     browser.run(episode.mutants()["another option"])
     judged = episode.check()
@@ -522,6 +522,35 @@ def test_an_order_is_graded_as_webshop_grades_it(server):
     assert judged.score == 0.0
     assert judged.parts["webshop"] == pytest.approx((asked - 1) / asked)
     assert judged.parts["type"] == judged.parts["price"] == 1.0
+    assert judged.parts["graded"] == judged.parts["webshop"]  # the rest is right
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_graded_is_whole_only_if_all_was_done(server, seed):
+    shop = find_site("shop")
+    buy = shop.find_template("buy")
+    assert set(buy.parts) <= shop.parts() == shop.parts("buy")
+
+    for name in ("another product", "another option", "two pieces"):
+        episode, browser = begin(server, shop, buy, seed)
+        browser.run(episode.mutants()[name])
+        judged = episode.check()
+        assert judged.parts.keys() <= set(buy.parts)
+        assert 0 <= judged.parts["graded"] < 1, name
+    episode, browser = begin(server, shop, buy, seed)
+    browser.run(episode.oracle())
+    assert episode.check().parts["graded"] == 1.0
+
+
+@every_template
+def test_damage_is_what_was_changed_besides(server, site, template):
+    episode, browser = begin(server, site, template, 0)
+    browser.run(episode.oracle())
+    assert episode.damage() == []
+
+    table, column = {"shop": ("categories", "name"), "admin": ("products", "minimum")}[site.name]
+    episode.db.execute(f"UPDATE {table} SET {column} = '77' WHERE id = 4")
+    assert [(one.table, one.id) for one in episode.damage()] == [(table, 4)]
 
 
 @pytest.mark.parametrize("answer", ["4", " 4. ", "**4**", "4.0"])

@@ -17,7 +17,7 @@ class Column:
 
     name: str
     label: str
-    kind: Literal["text", "money", "number", "tag"] = "text"
+    kind: Literal["text", "date", "money", "number", "tag"] = "text"
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ _CUSTOMERS = Resource(
         Column("country", "Country"),
         Column("segment", "Segment", "tag"),
         Column("orders", "Orders", "number"),
-        Column("since", "Customer since"),
+        Column("since", "Customer since", "date"),
     ),
     ("number", "name", "email", "phone", "city"),
     (Column("country", "Country"), Column("segment", "Segment")),
@@ -126,7 +126,7 @@ _ORDERS = Resource(
         Column("number", "Number"),
         Column("customer", "Customer"),
         Column("country", "Country"),
-        Column("date", "Date"),
+        Column("date", "Date", "date"),
         Column("total", "Total", "money"),
         Column("status", "Status", "tag"),
     ),
@@ -151,7 +151,7 @@ _TICKETS = Resource(
         Column("subject", "Subject"),
         Column("customer", "Customer"),
         Column("topic", "Topic"),
-        Column("opened", "Opened"),
+        Column("opened", "Opened", "date"),
         Column("assignee", "Assignee"),
         Column("priority", "Priority", "tag"),
         Column("status", "Status", "tag"),
@@ -183,7 +183,7 @@ _STAFF = Resource(
         Column("team", "Team"),
         Column("role", "Role", "tag"),
         Column("access", "Access", "tag"),
-        Column("joined", "Joined"),
+        Column("joined", "Joined", "date"),
     ),
     ("name", "email"),
     (Column("team", "Team"), Column("role", "Role"), Column("access", "Access")),

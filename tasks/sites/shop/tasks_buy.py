@@ -38,6 +38,7 @@ class Buy(Buying):
     """A product by its attributes and options, under a price: WebShop's kind of task."""
 
     name = "buy"
+    parts = ("type", "attributes", "options", "price", "webshop", "graded")
 
     def setup(self, db: sqlite3.Connection, rng: random.Random) -> Goal:
         """Ask for what one product is; any other that fits is as good."""
@@ -90,14 +91,19 @@ class Buy(Buying):
     def check(self, case: Case, answer: str) -> Verdict:
         """One piece of a product that fits in every respect."""
         order, lines = ordered(case)
-        graded = [self.fits(case, line) for line in lines]
-        best = max(graded, key=lambda parts: parts["webshop"], default={"webshop": 0.0})
-        return verdict(
+        found = [self.fits(case, line) for line in lines]
+        best = max(found, key=lambda parts: parts["webshop"], default={"webshop": 0.0})
+        besides = [
             ("one order", order is not None),
             ("of one product", len(lines) == 1 and lines[0]["quantity"] == 1),
-            ("that fits", best["webshop"] == 1.0),
             *self.delivery(case, order),
-            parts=best,
+        ]
+        graded = best["webshop"] * sum(met for _, met in besides) / len(besides)
+        return verdict(
+            *besides[:2],
+            ("that fits", best["webshop"] == 1.0),
+            *besides[2:],
+            parts={**best, "graded": graded},
         )
 
     def oracle(self, case: Case, params: Params) -> Iterator[Step]:
