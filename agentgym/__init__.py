@@ -68,6 +68,16 @@ register(
     "A user who does not say all that is wanted: ask, then commit; exact beliefs",
 )
 register(
+    "agentgym/Search-v0",
+    "agentgym.envs.search:Search",
+    "Questions over a corpus: search, read, answer; a record of exactly what was shown",
+)
+register(
+    "agentgym/VisualSearch-v0",
+    "agentgym.envs.visual_search:VisualSearch",
+    "The same questions over pages of print: search, open, crop, answer; exact boxes of evidence",
+)
+register(
     "agentgym/SWE-v0",
     "agentgym.envs.swe:SWE",
     "Software engineering: mend a real repository in a sandbox; hidden tests decide",
@@ -76,5 +86,25 @@ register(
     "agentgym/MiniWoB-v0",
     "agentgym.envs.miniwob:MiniWoB",
     "MiniWoB++: 130 small tasks on web pages, in a real browser whose time stands still",
+)
+register(
+    "agentgym/Web-v0",
+    "agentgym.envs.web:Web",
+    "Web sites of our own in a real browser: a shop, a back office; the database decides",
+)
+register(
+    "agentgym/GUI-v0",
+    "agentgym.envs.gui:GUI",
+    "The same sites from screenshots, by points and keys, with the boxes of what is to be hit",
+)
+register(
+    "agentgym/GUIGround-v0",
+    "agentgym.envs.ground:GUIGround",
+    "GUI grounding: say where on a screenshot an element is; ScreenSpot, or our own sites by seed",
+)
+register(
+    "agentgym/GUICursor-v0",
+    "agentgym.envs.cursor:GUICursor",
+    "GUI grounding step by step: move a cursor that is seen until it is on the target",
 )
 register_plugins()

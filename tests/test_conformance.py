@@ -8,15 +8,19 @@ import pytest
 from agentgym import registry
 from agentgym.testing import conform
 
-SEEDS = {"agentgym/SWE-v0": 2}
-"""Fewer episodes than 20, where each starts a sandbox."""
+SEEDS = {"agentgym/GUI-v0": 2, "agentgym/SWE-v0": 2, "agentgym/Web-v0": 3}
+"""Fewer episodes than 20, where each starts a sandbox or opens many pages."""
 
 OPEN = {
     "agentgym/MiniWoB-v0": {"oracle", "chance", "snapshots", "hosts"},
+    "agentgym/GUI-v0": {"hosts"},
     "agentgym/SWE-v0": {"admissible"},
+    "agentgym/Search-v0": {"admissible"},
+    "agentgym/VisualSearch-v0": {"admissible"},
+    "agentgym/Web-v0": {"hosts"},
 }
-"""Checks that do not apply: nobody can list all commands; a browser cannot be copied, and MiniWoB's
-pages do not say how to solve them."""
+"""Checks that do not apply: nobody can list all commands or queries; what runs in a browser has
+coroutines as hooks; MiniWoB's pages cannot be copied, and do not say how to solve them."""
 
 ARGUMENTS = {
     "agentgym/ALFWorld-v0": [
@@ -24,7 +28,15 @@ ARGUMENTS = {
         {"split": "generated_unseen", "size": "small", "version": "2.1.1"},
     ],
     "agentgym/SWE-v0": [{"backend": "local"}, {"backend": "docker"}],
+    "agentgym/Search-v0": [
+        {},
+        {"task_set": "world:docs=200,kinds=comparison+count,worlds=2", "dialect": "search_r1"},
+    ],
     "agentgym/TextWorld-v0": [{}, {"family": "cooking", "level": 1}],
+    "agentgym/VisualSearch-v0": [
+        {},
+        {"task_set": "world:docs=200,kinds=count,worlds=2", "coords": "pixel", "page_chars": 1},
+    ],
 }
 """More than the defaults, where an environment has kinds."""
 

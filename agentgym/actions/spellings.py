@@ -1,4 +1,4 @@
-"""How others spell actions, read as ours: WebArena, UI-TARS, Playwright-MCP, OSWorld.
+"""How others spell actions, read as ours: WebArena, UI-TARS, Playwright-MCP, OSWorld, GUI-Cursor.
 
 Each function takes what a model said and gives the canonical action, `""` arguments and defaults as
 `agentgym.actions.web` has them. They only read: whether an element is there is for the world.
@@ -311,11 +311,54 @@ def _notches(said: object) -> float:
     return float(said) * _LINE_PX if isinstance(said, int | float) else 0.0
 
 
+# ----------------------------------------------------------------------------- grounding models
+
+_CURSOR = re.compile(r"(GOTO|MOVE|)\s*\(\s*([^(),]{1,64}),\s*([^(),]{1,64})\)")
+_ANSWER = re.compile(r"<answer>(.*?)(?:</answer>|$)", re.DOTALL)
+_COORDINATES = re.compile(r"[\[(]([^\[\]()]{1,200})[\])]")
+
+
+def gui_cursor(said: str) -> Action:
+    """GUI-Cursor's: `<answer>(x, y)</answer>`, `GOTO(x, y)`, `MOVE(dx, dy)`, and `STOP`.
+
+    Raises:
+        InvalidAction: Of kind `parse` or `arguments`.
+    """
+    answer = _ANSWER.search(said)
+    told = (answer[1] if answer else said.rpartition("Action:")[2]).strip()
+    if told in ("STOP", "TARGET_REACHED"):
+        return canonical(_call("done"))
+    found = _CURSOR.fullmatch(told)
+    if found is None:
+        raise _unknown(said, "GUI-Cursor")
+    if found[1] == "MOVE":
+        return canonical(_call("move_by", dx=found[2].strip(), dy=found[3].strip()))
+    return canonical(_call("move", x=found[2].strip(), y=found[3].strip()))
+
+
+def coordinates(said: str) -> Action:
+    """The last `[x1, y1, x2, y2]`, a box, or `[x, y]`, a click: GUI-G2 and other grounding models.
+
+    Raises:
+        InvalidAction: Of kind `parse` or `arguments`.
+    """
+    answer = _ANSWER.search(said)
+    found = _COORDINATES.findall(answer[1] if answer else said)
+    numbers = [part.strip() for part in found[-1].split(",")] if found else []
+    if len(numbers) == 4:
+        return canonical(_call("box", **dict(zip(("x1", "y1", "x2", "y2"), numbers, strict=True))))
+    if len(numbers) == 2:
+        return canonical(_call("click_at", x=numbers[0], y=numbers[1]))
+    raise _unknown(said, "coordinates")
+
+
 SPELLINGS: Mapping[str, Callable[[str], Action]] = {
     "webarena": webarena,
     "ui-tars": ui_tars,
     "playwright-mcp": playwright_mcp,
     "computer_13": computer_13,
+    "gui-cursor": gui_cursor,
+    "coordinates": coordinates,
 }
 """Readers of what models say, by name."""
 
@@ -324,6 +367,8 @@ __all__ = [
     "SpokenGrammar",
     "canonical",
     "computer_13",
+    "coordinates",
+    "gui_cursor",
     "keys",
     "playwright_mcp",
     "ui_tars",

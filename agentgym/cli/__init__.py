@@ -47,6 +47,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "models": Command("models", "list or download the small language models"),
         "data": Command("data", "list or fetch the data sets of environments"),
         "tasks": Command("tasks", "make tasks out of a project, or check tasks"),
+        "corpus": Command("corpus", "build the index of a corpus to search, check it or serve it"),
         "images": Command("images", "list, make or remove what sandboxes begin with"),
     }
 )

@@ -1,13 +1,15 @@
-"""Make tasks out of any Python project with tests, or check that tasks are sound.
+"""Make tasks, of any Python project with tests or of screens; or check that tasks are sound.
 
-`make swe` puts bugs into a project and keeps those that its tests tell. `verify` is what a task has
-to pass before it is worth training on: the tests that should fail do, the others pass, and with
-the task's own solution all pass; each twice. Tests that do not always do the same count no longer:
---out writes the sound tasks, with those written down.
+`make swe` puts bugs into a project and keeps those that its tests tell. `make grounding` takes
+screenshots of our own sites and labels what is on them, as ScreenSpot does. `verify` is what a
+task of the former kind has to pass before it is worth training on: the tests that should fail do,
+the others pass, and with the task's own solution all pass; each twice. Tests that do not always do
+the same count no longer: --out writes the sound tasks, with those written down.
 
 Examples:
 agentgym tasks make swe --source sqlparse==0.5.3 --count 20 --out tasks.jsonl
 agentgym tasks make swe --source ~/code/mylib --count 5 --bugs 2 --seed 1 --out hard.jsonl
+agentgym tasks make grounding --count 1000 --out screens --seed 0
 agentgym tasks verify tasks.jsonl --out sound.jsonl
 agentgym tasks verify tasks.jsonl --limit 3 --backend local --json
 """
@@ -34,13 +36,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("action", choices=("make", "verify"), help="make tasks, or check them")
     parser.add_argument(
-        "what", metavar="WHAT", help="make: which kind (swe); verify: a file or suite of tasks"
+        "what",
+        metavar="WHAT",
+        help="make: which kind (swe, grounding); verify: a file or suite of tasks",
     )
     parser.add_argument(
         "--backend", choices=("auto", *BACKENDS), default="auto", help="where tests are run"
     )
     parser.add_argument(
-        "--out", metavar="FILE", type=Path, help="where to write tasks that are sound, as JSONL"
+        "--out",
+        metavar="PATH",
+        type=Path,
+        help="where to write tasks that are sound, as JSONL; grounding: a folder",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     making = parser.add_argument_group("make")
@@ -48,22 +55,33 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--source", metavar="SOURCE", help="NAME==VERSION on the package index, a folder or archive"
     )
     making.add_argument("--count", metavar="N", type=whole(1), default=20, help="tasks to make")
-    making.add_argument("--seed", metavar="N", type=whole(0), default=0, help="decides on the bugs")
+    making.add_argument(
+        "--seed", metavar="N", type=whole(0), default=0, help="decides on the bugs or screens"
+    )
     making.add_argument("--bugs", metavar="N", type=whole(1, 4), default=1, help="in each task")
     making.add_argument(
         "--image", metavar="IMAGE", default="base", help="a Python with what the project needs"
     )
+    screens = parser.add_argument_group("make grounding")
+    screens.add_argument("--site", metavar="SITE", help="of one site only")
+    there = screens.add_mutually_exclusive_group()
+    there.add_argument("--resume", action="store_true", help="go on with the set that is there")
+    there.add_argument("--force", action="store_true", help="replace the set that is there")
     checking = parser.add_argument_group("verify")
     checking.add_argument("--limit", metavar="N", type=whole(1), help="at most so many tasks")
-    checking.add_argument("--split", metavar="SPLIT", help="the tasks of a split")
+    parser.add_argument(
+        "--split", metavar="SPLIT", help="verify: the tasks of a split; grounding: whose seeds"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Make tasks, or check some."""
     if args.action == "verify":
         return _verify(args)
+    if args.what == "grounding":
+        return _make_grounding(args)
     if args.what != "swe":
-        raise ConfigError(f"cannot make tasks of kind {args.what!r}: there is swe")
+        raise ConfigError(f"cannot make tasks of kind {args.what!r}: there are swe and grounding")
     if args.source is None or args.out is None:
         raise ConfigError("make from what, to where? Give --source and --out")
     return _make(args)
@@ -116,6 +134,36 @@ def _make(args: argparse.Namespace) -> int:
         if made < args.count:
             render.print_line(f"{project.name} has no more bugs that its tests tell")
     return 0 if made else 1
+
+
+def _make_grounding(args: argparse.Namespace) -> int:
+    from agentgym.cli import render
+    from agentgym.cli.data import Meter
+    from agentgym.cli.text import duration, several
+
+    if args.out is None:
+        raise ConfigError("make screens where? Give --out, a folder")
+    make = importlib.import_module("agentgym.tasks.grounding").make
+    started = time.monotonic()
+    with Meter() as meter:
+        made = make(
+            args.out,
+            count=args.count,
+            seed=args.seed,
+            split=args.split or "train",
+            sites=[args.site] if args.site else [],
+            resume=args.resume,
+            force=args.force,
+            progress=meter,
+        )
+    taken_s = time.monotonic() - started
+    if args.json:
+        told = {"targets": args.count, "made": made, "seconds": taken_s, "out": str(args.out)}
+        render.print_json(told)
+    else:
+        rate = f" in {duration(taken_s)} ({made / max(taken_s, 1e-9):.0f} a second)" if made else ""
+        render.print_line(f"{several(args.count, 'target')}, {made} of them new{rate}: {args.out}")
+    return 0
 
 
 @contextlib.contextmanager

@@ -10,7 +10,12 @@ import pytest
 import agentgym  # noqa: F401 - registers the environments
 from agentgym.errors import AgentGymError
 
-WORLDS = ["agentgym/ALFWorld-v0", "agentgym/TextWorld-v0", "agentgym/Clarify-v0"]
+WORLDS = [
+    "agentgym/ALFWorld-v0",
+    "agentgym/TextWorld-v0",
+    "agentgym/Clarify-v0",
+    "agentgym/Search-v0",
+]
 EVERYWHERE = {
     "split": [3, None, ["train"], [[]]],
     "max_turns": ["5", [5], 2.5, True, 0],
@@ -35,6 +40,15 @@ OWN = {
         "oracle_facts": ["False", None, 0],
     },
     "agentgym/Clarify-v0": {},
+    "agentgym/Search-v0": {
+        "task_set": [3, None, ["world"]],
+        "retriever": [3, None, ["bm25"]],
+        "retriever_options": ["k1=2", [1], 3],
+        "topk": ["3", None, 2.5, True, 0],
+        "outcome": [3, None, ["exact"], "em"],
+        "doc_chars": ["700", None, 50],
+        "obs_chars": ["4000", None, 10**9],
+    },
 }
 
 

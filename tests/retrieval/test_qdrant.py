@@ -164,6 +164,7 @@ def test_a_server_that_fails_is_named_by_its_kind(code, body, kind):
     assert caught.value.kind == kind
 
 
+@pytest.mark.slow
 def test_a_qdrant_server_scores_as_we_do():
     """Against a real server, where one listens at its usual port."""
     with socket.socket() as probe:
