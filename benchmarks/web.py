@@ -9,11 +9,11 @@ Playwright:
     uv venv --python 3.11 peer
     VIRTUAL_ENV=peer uv pip install browsergym-miniwob==0.14.3 playwright==1.44
 
-Both sides use the same browser, tasks, seeds and policies and take turns, task by task; goals must
-be equal and every episode solved. Both show the page as text (BrowserGym as a tree that is yet to
-be written out, which is not counted), with boxes and a picture as an array; a reset is the way from
-one task to another, with what the last one leaves closed. Times are medians of a round; figures
-are medians of three.
+Both sides use the same browser (unless `--peer-browser` says otherwise), tasks, seeds and policies
+and take turns, task by task; goals must be equal and every episode solved. Both show the page as
+text (BrowserGym as a tree that is yet to be written out, which is not counted), with boxes and a
+picture as an array; a reset is the way from one task to another, with what the last one leaves
+closed. Times are medians of a round; figures are medians of three.
 """
 
 from __future__ import annotations
@@ -64,12 +64,13 @@ def main() -> int:
     """Measure and print the figures."""
     parser = _measure.parser(__doc__.partition("\n")[0])
     parser.add_argument("--browsergym", metavar="PYTHON", help="where BrowserGym is installed")
+    parser.add_argument("--peer-browser", metavar="PATH", help="another Chromium for BrowserGym")
     options = parser.parse_args()
     figures = {**start(), **memory(), **many_at_once(1.0 if options.quick else 5.0), **hung_page()}
     with contextlib.ExitStack() as stack:
         peer = None
         if options.browsergym:
-            peer = stack.enter_context(_Peer.started(options.browsergym))
+            peer = stack.enter_context(_Peer.started(options.browsergym, options.peer_browser))
         else:
             print("without BrowserGym: see --browsergym in the head of this file", file=sys.stderr)
         tasks = list(POLICIES)[:: 2 if options.quick else 1]
@@ -90,10 +91,10 @@ class _Peer:
 
     @classmethod
     @contextlib.contextmanager
-    def started(cls, python: str) -> Iterator[_Peer]:
+    def started(cls, python: str, browser: str | None = None) -> Iterator[_Peer]:
         pages = (miniwob.folder() / "miniwob").as_uri() + "/"
         script = str(Path(__file__).with_name("_browsergym.py"))
-        command = [python, script, str(find_browser()), pages]
+        command = [python, script, browser or str(find_browser()), pages]
         pipe = subprocess.PIPE
         with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
             peer = cls(process)

@@ -28,7 +28,7 @@ from agentgym.envs.search_text import (
     shown_id,
     title_of,
 )
-from agentgym.errors import ConfigError, EnvError, InvalidAction, TaskError
+from agentgym.errors import ConfigError, EnvError, InvalidAction, RetrievalError, TaskError
 from agentgym.retrieval import Corpus, Hit, Passage, Retriever
 from agentgym.tasks.questions import QuestionSet, open_questions
 from agentgym.types import Outcome, Reply, Task
@@ -242,11 +242,9 @@ class Search(Env):
             self._retriever = self._lease.retriever
 
     def _searched(self, query: str, found: Sequence[Sequence[Hit]]) -> Reply:
-        if len(found) != 1:
-            raise EnvError(f"{self.retriever!r} answered {len(found)} queries of 1")
+        hits = [(passage, shown_id(passage.id)) for passage in self._passages(found)]
         ledger = self._ledger
         alike = ledger.ask(query)
-        hits = [(hit.passage, shown_id(hit.passage.id)) for hit in found[0][: self.topk]]
         numbered = self._like_search_r1
         text, shown = listed(hits, self.doc_chars, self._room, numbered=numbered)
         known = [ledger.show(*each) for each in shown]
@@ -259,6 +257,38 @@ class Search(Env):
             "shown_sentences": {p.id: list(piece.sentences) for p, _, piece in shown},
         }
         return Reply(f"{_BEFORE}{text or NOTHING}{_AFTER}", facts=self._told(facts))
+
+    def _passages(self, found: Sequence[Sequence[Hit]]) -> list[Passage]:
+        """What was found for one query, with the sentences that evidence is counted by."""
+        if len(found) != 1:
+            raise EnvError(f"{self.retriever!r} answered {len(found)} queries of 1")
+        passages = [hit.passage for hit in found[0][: self.topk]]
+        if self._corpus is not None:  # it is what was searched
+            return passages
+        return [self._as_in_set(each) for each in passages]
+
+    def _as_in_set(self, passage: Passage) -> Passage:
+        """The set's passage of that id, where it has one; servers may know but its text, or cut it.
+
+        Raises:
+            RetrievalError: The passage says something else.
+        """
+        own = self._in_set(passage.id)
+        if own is None or own == passage:
+            return passage
+        said, meant = (" ".join(each.text.split()) for each in (passage, own))
+        if said != meant and not (said and meant.startswith(said)):
+            raise RetrievalError(
+                "protocol",
+                f"{self._named!r} searches another collection than the task set's: its passage "
+                f"{passage.id!r} is another one; let it search the set's own",
+            )
+        return own
+
+    def _in_set(self, id: str) -> Passage | None:
+        corpus = self.questions.corpus(cast("Task", self.task).id)
+        passage: Passage | None = getattr(corpus, "get", lambda _: None)(id)
+        return passage
 
     def _read_or_answer(self, action: Action) -> Reply:
         given = action.arguments
@@ -301,7 +331,7 @@ class Search(Env):
         return facts
 
     def _answer(self, answer: str, cites: Sequence[str]) -> Reply:
-        cited = [self._cited(each) for each in dict.fromkeys(cites)]
+        cited = list(dict.fromkeys(map(self._cited, cites)))
         outcome = self._outcome(answer, cited)
         facts = self._told({"answer": answer[:MAX_ANSWER_CHARS], "cites": cited}, cost=0)
         before = facts["remaining"]
@@ -311,9 +341,9 @@ class Search(Env):
         return Reply(text, outcome, facts)
 
     def _cited(self, id: str) -> str:
-        """The id in the corpus of one that was shown; of any other, as it was said."""
+        """The id in the corpus of one that was shown; no passage's of any other, right or wrong."""
         passage = self._ledger.passages.get(id.strip())
-        return id[: MAX_ID + 100] if passage is None else passage.id
+        return f"?{id[:MAX_ID]}" if passage is None else passage.id
 
     def _outcome(self, answer: str | None, cited: Sequence[str], label: str = "") -> Outcome:
         task = cast("Task", self.task)
@@ -398,21 +428,7 @@ class RemoteSearch(Search):
         if action.verb != "search":
             return self._read_or_answer(action)
         query = action.arguments["query"]
-        found = await self.retriever.asearch([query], self.topk)
-        return self._searched(
-            query, [[self._as_in_corpus(each) for each in hits] for hits in found]
-        )
-
-    def _as_in_corpus(self, hit: Hit) -> Hit:
-        """With the sentences that evidence is counted by, where a server gives but their text."""
-        own = self._in_corpus(hit.passage.id)
-        same = own is not None and own.text.split() == hit.passage.text.split()
-        return Hit(own, hit.score) if own is not None and same else hit
-
-    def _in_corpus(self, id: str) -> Passage | None:
-        corpus = self.questions.corpus(cast("Task", self.task).id)
-        passage: Passage | None = getattr(corpus, "get", lambda _: None)(id)
-        return passage
+        return self._searched(query, await self.retriever.asearch([query], self.topk))
 
     async def oracle(self) -> Action:
         """As `Search.oracle`; where the retriever gives no passages by id, from the corpus."""
@@ -421,7 +437,7 @@ class RemoteSearch(Search):
         passage = None
         if wanted is not None:
             (passage,) = await self.retriever.afetch([wanted[0]])
-            passage = passage or self._in_corpus(wanted[0])
+            passage = passage or self._in_set(wanted[0])
         return self._next(query, passage)
 
     async def aclose(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
@@ -102,7 +103,10 @@ def holds(text: str, sought: Sequence[str]) -> bool:
 
 
 def words_of(query: str) -> frozenset[str]:
-    """The words of a query, whatever their case."""
+    """The words of a query, whatever their case, accents and width: as an engine reads them."""
+    if not query.isascii():
+        apart = unicodedata.normalize("NFKD", fold(query))
+        query = "".join(each for each in apart if not unicodedata.combining(each))
     return frozenset(_WORD.findall(query.casefold()))
 
 
@@ -150,10 +154,12 @@ class Ledger:
         """Note a query.
 
         Returns:
-            The largest share of words (Jaccard's) that it has in common with an earlier one.
+            The largest share of words (Jaccard's) that it has in common with an earlier one; 1
+            where neither has any.
         """
         words = words_of(query)
-        alike = [len(words & each) / (len(words | each) or 1) for each in self.queries]
+        alike = [len(words & each) / len(words | each) if words | each else 1.0
+                 for each in self.queries]  # fmt: skip
         self.queries = (*self.queries, words)
         self.searches += 1
         return max(alike, default=0.0)

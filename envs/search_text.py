@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from hashlib import blake2b
 from typing import NamedTuple
 
 from agentgym.retrieval import Passage
@@ -74,8 +75,11 @@ def cut(text: str, limit: int) -> str:
 
 
 def shown_id(id: str) -> str:
-    """An id as it is shown, and asked for: no brackets, and not long."""
-    return cut(neutralise(id).replace("[", "⟦").replace("]", "⟧").strip(), MAX_ID)
+    """An id as it is shown, and asked for: no brackets, not long, and of one passage only."""
+    plain = cut(neutralise(id).replace("[", "⟦").replace("]", "⟧").strip(), MAX_ID - 10)
+    if plain == id:
+        return id
+    return f"{plain} #{blake2b(id.encode('utf-8', 'surrogatepass'), digest_size=4).hexdigest()}"
 
 
 @lru_cache(maxsize=16_384)

@@ -127,6 +127,7 @@ class VisualSearch(Search):
         _check("image_pixels", image_pixels, 40_000, 8_000_000)
         _check("legible_px", legible_px, 4, 24)  # more does not fit into 40,000 pixels
         _check("page_chars", page_chars, 1, 9_000)
+        self.instructions = _instructions(cast("Convention", coords))
         super().__init__(
             task_set=task_set,
             retriever=retriever,
@@ -142,7 +143,6 @@ class VisualSearch(Search):
         self.coords = cast("Convention", coords)
         self.sight = Sight(image_pixels, legible_px)
         self.page_chars, self.font = page_chars, font
-        self.instructions = _instructions(self.coords)
         space = Screen(self.max_observation_chars)
         self.observation_space = cast("gym.Space[Observation]", space)
         self._book: Book | None = None
@@ -201,10 +201,9 @@ class VisualSearch(Search):
         self._book = _bound(corpus, self.page_chars, self.font)
 
     def _searched(self, query: str, found: Sequence[Sequence[Hit]]) -> Reply:
-        ledger, (hits,) = self.ledger, found
+        ledger, passages = self.ledger, self._passages(found)
         alike = ledger.ask(query)
-        listed = [self.book.find(hit.passage) for hit in hits[: self.topk]]
-        pages = {page.key: page for page in listed}
+        pages = {page.key: page for page in map(self.book.find, passages)}
         known = [key in ledger.names for key in pages]
         facts = {
             "query": query,

@@ -226,6 +226,7 @@ class BrowserHost:
                 ):
                     return running
             started = _Running(await self._launch(flags, headed), (flags, headed))
+            janitor.keep_profiles()
             self.launches += 1
             started.browser.on("disconnected", lambda _: self._lost(started))
             self._running.append(started)
@@ -254,6 +255,7 @@ class BrowserHost:
                     args=[*fixed, *flags],
                     chromium_sandbox=os.geteuid() != 0,
                     env={**os.environ, janitor.VARIABLE: janitor.owner()},
+                    artifacts_dir=str(janitor.folder() / f"{janitor.owner()}-artifacts"),
                     timeout=LAUNCH_S * 1000,
                     handle_sigint=False,
                     handle_sigterm=False,
@@ -327,6 +329,8 @@ class BrowserHost:
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(self._playwright.stop(), 5)
             self._playwright = None
+        janitor.end_browsers(janitor.owner())
+        janitor.remove_profiles()
         await self.server.close()
         rest = asyncio.all_tasks() - {asyncio.current_task()}
         for task in rest:

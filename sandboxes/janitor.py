@@ -34,6 +34,8 @@ _GOODBYE = "goodbye"
 VARIABLE = "AGENTGYM_OWNER"
 """In the environment of browsers: who they go with."""
 
+PROFILE = "playwright_chromiumdev_profile-"
+"""How the names of browsers' profiles begin."""
 _SWEEPS = 5
 """How often, a second apart, an engine is looked at again for what dead owners left."""
 _starting = threading.Lock()
@@ -186,7 +188,9 @@ def clean(name: str, kept: Path) -> None:
     for path in _places(kept):
         if not (path.name == name or path.name.startswith((name + "-", name + "."))):
             continue
-        if path.is_file():
+        if path.is_symlink():
+            _remove_profile(path)
+        elif path.is_file():
             path.unlink(missing_ok=True)
         elif not path.is_relative_to("/sys"):
             shutil.rmtree(path, ignore_errors=True)
@@ -197,6 +201,41 @@ def clean(name: str, kept: Path) -> None:
                 path.rmdir()
                 break
             time.sleep(0.005)
+
+
+def keep_profiles() -> None:
+    """Note the profiles of this process's browsers, which the browser's driver made somewhere."""
+    for profile in filter(None, _browsers(owner()).values()):
+        with contextlib.suppress(FileExistsError):
+            (folder() / f"{owner()}-{Path(profile).name}").symlink_to(profile)
+
+
+def remove_profiles() -> None:
+    """Remove the noted profiles, as the driver does unless it is ended before, and artifacts."""
+    for link in folder().glob(f"{owner()}-{PROFILE}*"):
+        _remove_profile(link)
+    shutil.rmtree(folder() / f"{owner()}-artifacts", ignore_errors=True)
+
+
+def _remove_profile(link: Path) -> None:
+    with contextlib.suppress(OSError):
+        profile = link.readlink()
+        if profile.name.startswith(PROFILE) and not profile.is_symlink():
+            shutil.rmtree(profile, ignore_errors=True)
+        link.unlink(missing_ok=True)
+
+
+def _browsers(name: str) -> dict[int, str]:
+    """Processes of an owner's browsers, and the profile of each that has one to itself."""
+    marked, found = f"{VARIABLE}={name}".encode(), dict[int, str]()
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError):
+            if marked in (entry / "environ").read_bytes().split(b"\0"):
+                words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                own = not any(word.startswith("--type=") for word in words)
+                profiles = [w.partition("=")[2] for w in words if w.startswith("--user-data-dir=")]
+                found[int(entry.name)] = profiles[0] if own and profiles else ""
+    return found
 
 
 def _end_boxes(place: str) -> None:

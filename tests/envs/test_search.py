@@ -9,8 +9,9 @@ from small_questions import CHAIN, PASSAGES, Small, asked
 from agentgym.actions import DIALECTS, Action
 from agentgym.envs import search_leases
 from agentgym.envs.search import GRAMMAR, RemoteSearch, Search
-from agentgym.errors import ConfigError, EnvError, TaskError
-from agentgym.retrieval import Hit, Passage, Passages
+from agentgym.envs.visual_search import VisualSearch
+from agentgym.errors import ConfigError, EnvError, RetrievalError, TaskError
+from agentgym.retrieval import Hit, Passage, Passages, open_retriever
 from agentgym.retrieval.building import build_index
 
 LONG = Passage("long", "Long road", tuple(f"Mile {i} of the road is paved." for i in range(200)))
@@ -127,6 +128,22 @@ def test_pages_together_show_every_sentence_once():
     assert shown == f"that passage has {page - 2} pages"
 
 
+def test_ids_that_would_be_shown_alike_are_told_apart():
+    ids = ["a[1]", "a⟦1⟧", "x" * 200, "x" * 201, "x" * 60]
+    passages = [Passage(id, f"Heap {i}", (f"Heap {i} is high.",)) for i, id in enumerate(ids)]
+    env = small(task_set=Small(passages=passages), topk=5)
+    started(env)
+    _, info = step(env, call("search", "heap"))
+    assert sorted(info["facts"]["shown"]) == sorted(ids)
+    shown = {each.id: id for id, each in env._ledger.passages.items()}
+    assert sorted(shown) == sorted(ids)
+    assert all(len(each) <= 100 for each in shown.values())
+    assert shown["x" * 60] == "x" * 60
+    for place, id in enumerate(ids):
+        text, _ = step(env, call("open", shown[id]))
+        assert f"Heap {place} is high." in text
+
+
 def test_find_shows_the_sentences_that_hold_a_text_whatever_its_case(env):
     started(env)
     step(env, call("search", "Slesandhask"))
@@ -204,6 +221,22 @@ def test_queries_are_alike_by_the_words_they_share(env):
     assert found == [0.0, 1.0, 3 / 5, 0.0]
 
 
+@pytest.mark.parametrize(
+    ("said", "again"),
+    [
+        ("Mirnholt", "Ｍｉｒｎｈｏｌｔ"),
+        ("Mirnholt", "Mírnho\u0308lt"),
+        ("Mirnholt", "Mirn\u200bholt!"),
+        ("???", "!"),
+    ],
+)
+def test_a_query_that_engines_read_alike_is_the_same_query(env, said, again):
+    started(env)
+    one, two = (step(env, call("search", each)) for each in (said, again))
+    assert one[0] == two[0]
+    assert (one[1]["facts"]["repeat"], two[1]["facts"]["repeat"]) == (0.0, 1.0)
+
+
 def test_an_answer_is_seen_where_it_stands_as_a_word_of_its_own():
     passages = [
         Passage("a", "Artful", ("Mozartkugeln are sweet.",)),
@@ -277,11 +310,18 @@ def test_a_right_answer_ends_the_episode_and_says_what_it_rests_on(env):
     )
     assert (reward, terminated, truncated) == (1.0, True, False)
     assert shown == "That is right."
-    assert info["facts"]["cites"] == ["p0", "p0", "made up"]
+    assert info["facts"]["cites"] == ["p0", "?made up"]
     assert (info["facts"]["remaining"], info["facts"]["progress"]) == (0, 3)
     parts = info["outcome"].parts
     assert parts["citation"] == pytest.approx(2 / 5)
     assert (parts["searches"], parts["em"], parts["squad_em"]) == (1.0, 1.0, 1.0)
+
+
+def test_a_right_id_that_was_not_shown_cites_nothing(env):
+    started(env)
+    _, reward, _, _, info = env.step(call("answer", "Sozvrisiria", cites=["p0", "p1", "p2"]))
+    assert (reward, info["outcome"].parts["citation"]) == (1.0, 0.0)
+    assert not set(info["facts"]["cites"]) & {"p0", "p1", "p2"}
 
 
 def test_a_wrong_answer_scores_nothing_and_ends_the_episode_too(env):
@@ -548,6 +588,16 @@ def test_a_retriever_of_ones_own_is_used_and_checked():
     Backwards.answers = 2
     with pytest.raises(EnvError, match="answered 2 queries of 1"):
         step(env, call("search", "anything"))
+
+
+@pytest.mark.parametrize("kind", [Search, VisualSearch])
+def test_a_retriever_over_another_collection_gives_no_evidence_but_an_error(kind):
+    """All worlds name their pages p0, p1, …: those of another would count as this one's."""
+    others = [Passage(f"p{i}", "Slesandhask Prize", ("None.", "Nothing.")) for i in range(3)]
+    env = kind(task_set=Small(), retriever=open_retriever("bm25", Passages("others", others)))
+    env.reset(seed=0)
+    with pytest.raises(RetrievalError, match="another collection than the task set's"):
+        env.step(Action('search("prize")'))
 
 
 def test_the_folder_of_an_index_is_searched_if_it_is_of_the_same_passages(tmp_path):

@@ -130,6 +130,20 @@ async def test_sentences_are_those_of_the_corpus_where_a_server_knows_only_texts
         await env.aclose()
 
 
+async def test_a_passage_that_a_server_cut_is_still_the_sets_and_another_is_a_fault():
+    cut = {"document": {"id": "p0", "title": "x", "text": PASSAGES[0].text[:60]}, "score": 1.0}
+    other = {"document": {"id": "p0", "title": "x", "text": "Its sponsor is mine."}, "score": 1.0}
+    replies = [json.dumps({"result": [[hit]]}) for hit in (cut, other)]
+    async with served(answering(*replies)) as url:
+        env = remote(url)
+        await env.areset(seed=0)
+        _, _, _, _, info = await env.astep(Action('search("prize")'))
+        assert info["facts"]["shown_sentences"] == {"p0": [0, 1, 2]}
+        with pytest.raises(RetrievalError, match="passage 'p0' is another one"):
+            await env.astep(Action('search("sponsor")'))
+        await env.aclose()
+
+
 async def test_searches_of_many_episodes_travel_together():
     async with served(make_app(open_retriever("bm25", Small().corpus("chain")))) as url:
         keys = list(episode_keys("", ["chain"], seeds=range(32)))

@@ -145,5 +145,6 @@ def test_redundant_worlds_count_evidence_on_either_page():
 
 def test_that_a_question_may_have_no_answer_is_said_where_some_have_none():
     for kinds, said in (("chain", False), ("chain+unanswerable", True)):
-        env = gym.make(ID, task_set=f"world:hops=2,docs=100,kinds={kinds}")
-        assert ("unanswerable" in env.instructions) is said
+        for id in (ID, "agentgym/VisualSearch-v0"):
+            env = gym.make(id, task_set=f"world:hops=2,docs=100,kinds={kinds}")
+            assert ("unanswerable" in env.instructions) is said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -506,30 +507,44 @@ with browse("<p>x") as driver:
 """
 
 
-@pytest.mark.parametrize("driver_too", [False, True])
-def test_a_killed_process_leaves_no_browser(driver_too):
+@pytest.mark.parametrize("killed_too", [(), ("node",), ("node", "headless-shell", "chrom")])
+def test_a_killed_process_leaves_no_browser_and_no_profile(killed_too, tmp_path):
     code = CHILD.format(tests=str(Path(__file__).parent.parent))
-    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
     try:
         assert child.stdout.readline() == "up\n"
         assert processes_of(child.pid)
-        if driver_too:  # Playwright's own process, which would end the browser
-            for entry in Path("/proc").glob("[0-9]*"):
-                try:
-                    parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
-                    if parent == str(child.pid) and b"node" in (entry / "cmdline").read_bytes():
-                        os.kill(int(entry.name), signal.SIGKILL)
-                except OSError:
-                    continue
+        assert list(tmp_path.iterdir())
+        for process in [*driver_of(child.pid), *processes_of(child.pid)]:
+            # Playwright's own process would end the browser, and remove its profile.
+            with contextlib.suppress(OSError):
+                command = Path(f"/proc/{process}/cmdline").read_text()
+                if any(word in command.partition("\0")[0] for word in killed_too):
+                    os.kill(int(process), signal.SIGKILL)
         child.kill()
         child.wait()
         deadline = time.monotonic() + 10
-        while processes_of(child.pid) and time.monotonic() < deadline:
+        while (left := [*processes_of(child.pid), *tmp_path.iterdir()]) and (
+            time.monotonic() < deadline
+        ):
             time.sleep(0.1)
-        assert processes_of(child.pid) == []
+        assert left == []
     finally:
         child.kill()
         child.stdout.close()
+
+
+def driver_of(process):
+    """Playwright's own process, which is a child of the process."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (entry / "stat").read_text().rpartition(")")[2].split()[1] == str(process):
+                yield entry.name
 
 
 def test_a_session_that_nobody_uses_is_closed(monkeypatch):
