@@ -14,7 +14,7 @@ from typing import NamedTuple
 from agentgym.errors import ConfigError
 from agentgym.retrieval import Passage, Passages
 from agentgym.tasks.knowledge_names import Names, Stream, make_key, mix
-from agentgym.tasks.knowledge_schema import KINDS, OF_KIND, RELATIONS, UNITS, VALUES, Relation
+from agentgym.tasks.knowledge_schema import KINDS, OF_KIND, RELATIONS, UNITS, VALUES
 
 _PLACE_OF = {kind.name: place for place, kind in enumerate(KINDS)}
 _MOST_ECHOES = 6
@@ -401,9 +401,3 @@ def _counts(docs: int) -> list[int]:
     counts = [max(2, docs * kind.share // 100) for kind in KINDS]
     counts[0] += docs - sum(counts)
     return counts
-
-
-def find_relation(subject: str, name: str) -> tuple[int, Relation]:
-    """A relation and its place, by its kind of subject and its name."""
-    place = next(i for i, each in enumerate(RELATIONS) if each[:2] == (subject, name))
-    return place, RELATIONS[place]

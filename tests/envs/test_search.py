@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gymnasium as gym
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from small_questions import CHAIN, PASSAGES, Small, asked
 
 from agentgym.actions import DIALECTS, Action
 from agentgym.envs import search_leases
 from agentgym.envs.search import GRAMMAR, RemoteSearch, Search
+from agentgym.envs.search_text import head, listed, matches, pages
 from agentgym.envs.visual_search import VisualSearch
 from agentgym.errors import ConfigError, EnvError, RetrievalError, TaskError
 from agentgym.retrieval import Hit, Passage, Passages, open_retriever
@@ -101,6 +104,7 @@ def test_a_sentence_that_is_longer_than_the_budget_is_not_shown_until_its_end_is
     env = small(task_set=Small(task, [*PASSAGES, BIG]), max_turns=20)
     started(env, "wall")
     shown, info = step(env, call("search", "Big wall"))
+    assert info["facts"]["state_key"] != "0" * 16, "its beginning was shown, and it can be opened"
     assert info["facts"]["shown_sentences"]["big"] == []
     assert info["facts"]["evidence_found"] == []
     for page in range(1, 5):
@@ -162,7 +166,7 @@ def test_only_passages_that_were_shown_in_this_episode_can_be_read(env):
         shown, info = step(env, action)
         assert info["invalid"] == "unknown_doc"
         assert "p0" not in shown
-        assert info["facts"]["evidence_found"] == []
+        assert (info["facts"]["evidence_found"], info["facts"]["cost"]) == ([], 0)
     step(env, call("search", "Slesandhask Prize"))
     assert step(env, call("open", "p0"))[1]["invalid"] is None
     started(env)
@@ -191,6 +195,37 @@ def test_an_observation_never_exceeds_its_budget(topk, obs_chars):
     shown, info = step(env, call("open", id))
     assert info["invalid"] is None
     assert len(shown) <= obs_chars
+
+
+SENTENCES = st.lists(
+    st.sampled_from(["a", "bb", "ccc " * 9, "d" * 40, "", "e" * 90, "f" * 600]), max_size=8
+)
+
+
+@given(SENTENCES, st.integers(10, 90))
+def test_pages_keep_their_limit_and_hold_every_character_in_order(sentences, limit):
+    passage = Passage("p", "t", tuple(sentences))
+    found = pages(passage, limit)
+    assert all(len(page.text) <= limit for page in found)
+    assert [place for page in found for place in page.sentences] == list(range(len(sentences)))
+    shown = "".join("".join(page.text for page in found).split())
+    assert shown == "".join("".join(sentences).split())
+    assert len(head(passage, limit).text) <= limit
+    assert len(matches(passage, "c", limit)[0].text) <= limit
+
+
+@example([["a"], ["f" * 600]], 120, False, False)
+@given(st.lists(SENTENCES, max_size=5), st.integers(120, 400), st.booleans(), st.booleans())
+def test_what_a_search_lists_keeps_its_limit_and_names_only_what_it_shows(
+    texts, limit, numbered, short
+):
+    found = [(Passage(f"p{i}", "t" * i, tuple(each)), f"p{i}") for i, each in enumerate(texts)]
+    text, shown = listed(found, 100 if short else 1000, limit, numbered=numbered)
+    assert len(text) <= limit
+    for passage, _, piece in shown:
+        assert piece.text in text
+        for place in piece.sentences:
+            assert passage.sentences[place].strip() in piece.text
 
 
 # ----------------------------------------------------------------------------------- the ledger
@@ -531,6 +566,25 @@ def test_a_point_of_an_episode_can_be_kept_and_gone_back_to(env):
         after.append([step(each, call("search", "Corvane Works")), step(each, call("open", "p0"))])
     assert after[0] == after[1] == after[2] == after[3]
     assert after[0][0][1]["facts"]["evidence_found"] == [1]
+
+
+def test_what_was_shown_after_a_point_was_not_shown_once_gone_back_to_it():
+    env = gym.make("agentgym/Search-v0", task_set=Small())
+    started(env)
+    step(env, call("search", "Slesandhask Prize"))
+    point, fork = env.snapshot(), env.fork()
+    for gone_back in (False, True):
+        _, info = step(env, call("search", "Corvane Works"))
+        assert info["facts"]["evidence_found"] == [1]
+        if not gone_back:
+            env.restore(point)
+    env.restore(point)
+    for each in (env, fork):
+        assert step(each, call("open", "p1"))[1]["invalid"] == "unknown_doc"
+        _, info = step(each, call("search", "xylophone"))
+        assert info["facts"]["evidence_found"] == []
+        assert info["facts"]["evidence_recall"] < 0.5
+        assert step(each, call("search", "Corvane Works"))[1]["facts"]["redundant"] == 0.5
 
 
 # ------------------------------------------------------------------------------------- arguments

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 import re
 import statistics
+from pathlib import Path
 
 import gymnasium as gym
 import pytest
@@ -17,6 +19,7 @@ from agentgym.types import Completion, EpisodeKey, Stop, Trajectory, Turn
 
 ID = "agentgym/Search-v0"
 NAME = re.compile(r"\b[A-Z][\w'-]+(?: [A-Z][\w'-]+)*|\b[0-9]+")
+SAMPLE = Path(os.environ.get("AGENTGYM_TEST_DATA", "") or "/nonexistent") / "search"
 EVERY_KIND = "comparison+count+difference+intersection+unanswerable"
 
 
@@ -148,3 +151,12 @@ def test_that_a_question_may_have_no_answer_is_said_where_some_have_none():
         for id in (ID, "agentgym/VisualSearch-v0"):
             env = gym.make(id, task_set=f"world:hops=2,docs=100,kinds={kinds}")
             assert ("unanswerable" in env.instructions) is said
+
+
+@pytest.mark.skipif(
+    not (SAMPLE / "corpus.jsonl.gz").is_file(), reason="AGENTGYM_TEST_DATA has no search data"
+)
+def test_the_oracle_finds_all_evidence_of_real_questions_and_answers_them():
+    _, found = episodes(f"folder:{SAMPLE}", None, 40, split="valid", max_turns=12)
+    assert all(each.outcome.passed for each in found)
+    assert all(each.outcome.parts["evidence_recall"] == 1.0 for each in found)

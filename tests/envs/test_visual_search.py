@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import random
+from collections import Counter
 from fractions import Fraction
 
 import gymnasium as gym
 import numpy as np
+import orjson
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from printed import COLLECTION, Questions, founder, museum
+from small_questions import EVIL, FRAGMENTS, Small
 
 pytest.importorskip("PIL", reason="needs agentgym-env[image]")
 
@@ -336,6 +340,12 @@ def test_a_line_is_read_where_it_is_whole_and_high_enough(pixels, legible, x, y,
     assert not sight.reads((int(x) - 3, *line[1:]), view), "it stands out to the left"
 
 
+def test_a_line_of_just_the_least_height_is_read_and_one_a_tenth_of_a_pixel_lower_is_not():
+    line = (10, 10, 200, 37)
+    for side, read in ((120, True), (119, False)):
+        assert Sight(200_000, 12).reads(line, View((0, 0, 270, 270), (side, side))) is read
+
+
 @QUIET
 @given(st.integers(40_000, 400_000), st.integers(4, 24), st.integers(0, 47), st.integers(-1, 3))
 def test_the_portions_of_a_text_are_read_line_by_line_when_each_is_shown(
@@ -474,6 +484,49 @@ def test_what_stands_on_a_page_is_pixels_and_no_text():
     for text in texts:
         assert not set(text) & set("<>[]|\x00\u202e")
     json.dumps(info["facts"]).encode()
+
+
+def test_hundreds_of_odd_turns_break_nothing():
+    rng = random.Random(3)
+    worlds = [
+        VisualSearch(
+            task_set=Small(passages=EVIL), dialect=dialect, coords=coords, image_pixels=60_000
+        )
+        for dialect in ("call", "tags", "tools")
+        for coords in ("norm1000", "norm1", "pixel")
+    ]  # fmt: skip
+    counts, over = Counter(), True
+    for turn in range(600):
+        if over:
+            env = rng.choice(worlds)
+            env.reset(seed=turn)
+        name = rng.choice(["search", "open", "crop", "crop", "noise"])
+        id = json.dumps(rng.choice([*env.ledger.images, "p1"]))
+        most = 1 if env.coords == "norm1" else 400
+        points = sorted(rng.uniform(-0.02, 1) * most for _ in range(4))
+        if rng.random() < 0.1:
+            points[rng.randrange(4)] = rng.choice([float("nan"), 1e308, -0.0])
+        said = {
+            "search": f"search({json.dumps('heath kettle ' + rng.choice(FRAGMENTS[:-8]))})",
+            "open": f"open({id})",
+            "crop": f"crop({id}, {', '.join(map(repr, points))})",
+            "noise": "".join(rng.choices(FRAGMENTS, k=rng.randint(0, 10))),
+        }[name]
+        shown, reward, terminated, truncated, info = env.step(
+            said if name == "noise" else Action(said)
+        )
+        over = terminated or truncated
+        assert 0.0 <= reward <= 1.0
+        orjson.dumps(info["facts"])
+        text = shown if isinstance(shown, str) else shown["text"]
+        text.encode()
+        assert len(text) < 800
+        assert "<|" not in text
+        if not isinstance(shown, str):
+            height, width, _ = shown["image"].shape
+            assert width * height <= 60_000
+        counts[name, info["invalid"]] += 1
+    assert min(counts[each, None] for each in ("search", "open", "crop")) > 20, counts
 
 
 def test_no_turn_says_more_than_a_few_words(env):

@@ -135,6 +135,7 @@ def test_each_page_of_a_chain_names_the_next_and_none_names_an_earlier_one(which
                     before = question["evidence"][place - 1]
                     link = pages[place - 1].sentences[before["sentence"]]
                     assert any(names(link, form) for form in world.forms(thing))
+                    assert not any(names(question["question"], f) for f in world.forms(thing))
                 for later in pages[place + 1 :]:
                     assert not any(names(later.text, form) for form in world.forms(thing))
 
