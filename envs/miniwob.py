@@ -125,17 +125,16 @@ class MiniWoB(Browsing):
 
     async def check(self, session: Session, page: PageState, answer: str | None) -> Outcome | None:
         """What the page says; before it says anything, the agent's word is no success."""
-        done, raw, reason, _ = page.probe or (False, 0.0, "", True)
+        name, _, asked = ("" if self.task is None else self.task.id).partition(":seed=")
+        done, raw, reason, _, seed = page.probe or (False, 0.0, "", True, asked)
+        here = done or page.url == f"http://{tasks.HOST}/miniwob/{name}.html"
+        if str(seed) != asked or not (here or answer is not None):
+            return Outcome(0.0, False, "left", {"score": 0.0})
         if not done and answer is None:
-            if page.url != f"http://{tasks.HOST}/miniwob/{self._name_of_task()}.html":
-                return Outcome(0.0, False, "left", {"score": 0.0})
             return None
         raw = float(raw or 0.0) if done else 0.0
-        passed = done and raw >= tasks.THRESHOLDS.get(self._name_of_task(), 1.0)
+        passed = done and raw >= tasks.THRESHOLDS.get(name, 1.0)
         label = "solved" if passed else "failed" if done else "unfinished"
         if done and reason == "timed out":
             label = "timed out"
         return Outcome(float(passed), passed, label, {"score": raw})
-
-    def _name_of_task(self) -> str:
-        return "" if self.task is None else self.task.id.partition(":")[0]

@@ -320,6 +320,7 @@ class Web(Browsing):
         task = self.task
         if task is None:
             raise ConfigError("load_state() needs the task that the state belongs to")
+        self._made = self._make(task)  # here, as it may take long for the browser's loop
         host().run_now(self._again(task, state), RESET_S + 10 * len(state), "a restore")
 
     async def _again(self, task: Task, acts: Sequence[Action]) -> None:

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -97,7 +97,7 @@ class PageSettings:
 
     def allows(self, url: str) -> bool:
         """Whether a page of that address may be opened."""
-        if url in ("about:blank", "about:srcdoc"):
+        if url == "about:blank":
             return True
         try:
             parts = urlsplit(url)
@@ -107,10 +107,6 @@ class PageSettings:
         if parts.scheme not in SCHEMES or parts.username is not None or parts.password is not None:
             return False
         return parts.hostname in self.hosts and (port in (None, 80, 443))
-
-    def with_viewport(self, width: int, height: int) -> PageSettings:
-        """The same for another size."""
-        return replace(self, viewport=(width, height))
 
 
 class Row(NamedTuple):

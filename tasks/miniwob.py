@@ -93,14 +93,18 @@ def start(task: str, seed: int, limit_ms: int) -> str:
     return (
         f"(async () => {{ document.activeElement?.blur(); Math.seedrandom({page_seed(seed)});"
         f" core.EPISODE_MAX_TIME = {limit_ms};"
-        " core.startEpisodeReal();"
+        f" window.agentgymEpisode = {seed}; core.startEpisodeReal();"
         " const told = core.getUtterance();"
         " return typeof told === 'string' ? told : told.utterance; })()"
     )
 
 
-PROBE = "[WOB_DONE_GLOBAL, WOB_RAW_REWARD_GLOBAL, WOB_REWARD_REASON, WOB_TASK_READY]"
-"""Whether the page has decided, its raw reward and why, and whether the task is there."""
+PROBE = (
+    "[WOB_DONE_GLOBAL, WOB_RAW_REWARD_GLOBAL, WOB_REWARD_REASON, WOB_TASK_READY,"
+    " window.agentgymEpisode]"
+)
+"""Whether the page has decided, its raw reward and why, whether the task is there, and the seed it
+was started with: a page that was loaded again has none, and starts tasks of its own."""
 CSS = "#reward-display,#click-canvas{display:none!important}"
 SILENT = "#reward-display,#click-canvas,#query,#sync-task-cover"
 ATTRIBUTES = ("id", "class", "fill", "style:background-color")

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
+from urllib.parse import parse_qsl
 
 from agentgym.tasks.sites.database import Change, Row, Write
 from agentgym.tasks.sites.look import Words
@@ -100,7 +101,7 @@ class Case:
     changes: Sequence[Change]
     """Rows that differ between the two."""
     visited: Sequence[str]
-    """Paths that were opened, with their queries."""
+    """Paths of the pages that were shown, with their queries."""
     words: Words
     """For the oracle: what buttons and labels are called."""
 
@@ -117,9 +118,14 @@ class Case:
         found = self.db.execute(f"SELECT * FROM {table} WHERE id = ?", (id,)).fetchone()
         return dict(found) if found else {}
 
-    def saw(self, start: str) -> bool:
-        """Whether a page was opened whose path begins so."""
-        return any(path.startswith(start) for path in self.visited)
+    def saw(self, path: str) -> bool:
+        """Whether the page of that path was shown, or one below it."""
+        return any(f"{one.partition('?')[0]}/".startswith(f"{path}/") for one in self.visited)
+
+    def queries(self, path: str) -> list[dict[str, str]]:
+        """What the page of that path was asked for, each time that it was shown."""
+        parts = (one.partition("?") for one in self.visited)
+        return [dict(parse_qsl(query)) for shown, _, query in parts if shown == path]
 
 
 class TaskTemplate(ABC):

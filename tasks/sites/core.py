@@ -177,6 +177,8 @@ class Episode:
         self.db.commit()
         self._image = self.db.serialize()
         watch(self.db, UNTRACKED)
+        self._changes: list[Change] = []
+        self._looked_at = self.db.total_changes
 
     @property
     def goal(self) -> str:
@@ -206,9 +208,12 @@ class Episode:
         return base
 
     def changes(self) -> list[Change]:
-        """Rows that differ from the beginning."""
+        """Rows that differ from the beginning; looked for anew only after something was written."""
         with self.lock:
-            return find_changes(self.db, self.base)
+            if self._looked_at != self.db.total_changes:
+                self._changes = find_changes(self.db, self.base)
+                self._looked_at = self.db.total_changes
+            return list(self._changes)
 
     def check(self, answer: str = "") -> Verdict:
         """Whether the task is done as things stand, and nothing else with it."""
@@ -263,5 +268,4 @@ class Episode:
         yield from steps
 
     def _case(self) -> Case:
-        changes = find_changes(self.db, self.base)
-        return Case(self.db, self.base, self.params, changes, self.visited, self.words)
+        return Case(self.db, self.base, self.params, self.changes(), self.visited, self.words)

@@ -109,17 +109,18 @@ def watch(db: sqlite3.Connection, untracked: Collection[str] = ()) -> None:
     db.commit()
 
 
-def find_row(db: sqlite3.Connection, table: str, id: int) -> Row | None:
-    """A row by its id."""
-    found = db.execute(f"SELECT * FROM {table} WHERE id = ?", (id,)).fetchone()
-    return None if found is None else dict(found)
-
-
 def find_changes(db: sqlite3.Connection, base: sqlite3.Connection) -> list[Change]:
     """Rows of a watched database that differ from `base`; written and written back is unchanged."""
-    written = db.execute("SELECT DISTINCT tbl, id FROM written ORDER BY tbl, id").fetchall()
-    changes = (
-        Change(table, id, find_row(base, table, id), find_row(db, table, id))
-        for table, id in written
-    )
+    written: dict[str, list[int]] = {}
+    for table, id in db.execute("SELECT DISTINCT tbl, id FROM written ORDER BY tbl, id"):
+        written.setdefault(table, []).append(id)
+    changes = []
+    for table, ids in written.items():
+        before, after = _find_rows(base, table, ids), _find_rows(db, table, ids)
+        changes += [Change(table, id, before.get(id), after.get(id)) for id in ids]
     return [change for change in changes if change.before != change.after]
+
+
+def _find_rows(db: sqlite3.Connection, table: str, ids: Iterable[int]) -> dict[int, Row]:
+    found = db.execute(f"SELECT * FROM {table} WHERE id IN ({', '.join(map(str, ids))})")
+    return {row["id"]: dict(row) for row in found}

@@ -212,7 +212,8 @@ class _Served:
                 if page is None:
                     raise NotFound
                 answered = page.handle(visit, **found)
-            visit.episode.visited.append(asked)
+            if answered.status_code == 200:
+                visit.episode.visited.append(asked)
         except (NotFound, OverflowError):  # OverflowError: an id beyond 64 bits
             with visit.db:
                 return visit.render("missing.html", 404)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 
@@ -199,6 +200,16 @@ def test_leaving_for_another_task_ends_the_episode(env):
     assert out[4]["outcome"].label == "left"
 
 
+def test_a_page_that_is_loaded_again_starts_no_task_that_pays():
+    """Its own tasks are the same every time: one could be learnt by heart and played for all."""
+    with contextlib.closing(gym.make("agentgym/MiniWoB-v0", actions="all")) as world:
+        start(world, "enter-text")
+        for again in ("reload()", 'new_tab("http://miniwob.test/miniwob/enter-text.html")'):
+            start(world, "enter-text")
+            _, reward, terminated, _, info = world.step(again)
+            assert (reward, terminated, info["outcome"].label) == (0.0, True, "left"), again
+
+
 # ---------------------------------------------------------------------------- resets
 
 
@@ -284,6 +295,20 @@ def test_hints_point_in_the_convention_of_the_world_and_hit(coords):
         assert env.step(closer)[1] == 1.0
     finally:
         env.close()
+
+
+@pytest.mark.parametrize(("coords", "across", "down"), [("norm1000", 1000, 1000), ("norm1", 1, 1)])
+def test_points_are_said_as_asked_for_where_no_image_is_shown(coords, across, down):
+    world = gym.make("agentgym/MiniWoB-v0", actions="all", coords=coords)
+    with contextlib.closing(world):
+        start(world, "click-test")
+        left, top, right, bottom = next(world.page.find("button")).box
+        x, y = (left + right) / 2, (top + bottom) / 2
+
+        *_, info = world.step(f"click_at({x / 500 * across}, {y / 320 * down})")
+
+        assert info["outcome"].label == "solved"
+        assert info["facts"]["point"] == pytest.approx([x, y], abs=1)
 
 
 def test_hints_type_what_the_goal_quotes_and_choose_what_the_list_has(env):

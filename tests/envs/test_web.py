@@ -42,6 +42,8 @@ def mutants_of(name, task):
     return sorted(Episode(site, site.by_name[template], int(task.rpartition("=")[2])).mutants())
 
 
+SAMPLE = ("shop/buy", "shop/return-item", "admin/restock", "admin/count-orders")
+
 # ---------------------------------------------------------------------------- every template
 
 
@@ -54,9 +56,9 @@ def test_the_oracle_passes_and_reaches_every_milestone(worlds, name, held_out):
     assert (info["facts"]["remaining"], info["facts"]["damage"]) == (0, 0)
 
 
-@every_template
-def test_a_plan_that_goes_wrong_in_one_place_scores_nothing(worlds, name, held_out):
-    env, task = worlds.of(held_out), task_of(name, held_out)
+@pytest.mark.parametrize("name", SAMPLE)  # all of them: below, and in tests/tasks/test_sites.py
+def test_a_plan_that_goes_wrong_in_one_place_scores_nothing(worlds, name):
+    env, task = worlds.of(False), task_of(name)
     chosen = random.Random(name).choice(mutants_of(name, task))
 
     _, reward, terminated, _, info = play(env, task, lambda e: e.mutants()[chosen])
@@ -98,7 +100,6 @@ LOOKS = [
     {"theme": "contrast", "layout": "compact", "language": "fr"},
     {"theme": "warm", "layout": "standard", "language": "es"},
 ]
-SAMPLE = ("shop/buy", "shop/return-item", "admin/restock", "admin/count-orders")
 
 
 @pytest.mark.parametrize("look", LOOKS, ids=lambda look: look["language"])
@@ -442,6 +443,7 @@ OUTSIDE = [
     "file:///etc/passwd", "view-source:http://shop.test/", "data:text/html,<p>hello",
     "javascript:document.body.innerHTML='x'", "chrome://version", "blob:http://shop.test/1",
     "http://admin.test/", "http://shop.test:8080/", "http://shop.test@127.0.0.1/",
+    "http://ada:word@shop.test/", "about:srcdoc",
     "http://127.0.0.1/", "http://127.0.0.1:{port}/", "http://localhost:{port}/", "http://[::1]/",
     "http://2130706433/", "http://0x7f000001/", "http://shop.test.evil.test/", "https://example.com",
     "http://169.254.169.254/latest/meta-data/", "filesystem:http://shop.test/", "ftp://shop.test/",

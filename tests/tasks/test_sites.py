@@ -14,15 +14,17 @@ from form_browser import FormBrowser, Tree, ask
 from agentgym.errors import ConfigError, TaskError
 from agentgym.tasks import sites
 from agentgym.tasks.sites import core, database
-from agentgym.tasks.sites.contract import is_amount, is_count
+from agentgym.tasks.sites.contract import Case, is_amount, is_count
 from agentgym.tasks.sites.core import (
     DATABASES,
     SPLITS,
+    UNTRACKED,
     Episode,
     find_site,
     make_image,
     site_names,
 )
+from agentgym.tasks.sites.database import Change
 from agentgym.tasks.sites.look import AXES, LANGUAGES, Look, draw_look, read_words
 
 SITES = [find_site(name) for name in site_names()]
@@ -137,20 +139,69 @@ def test_the_look_changes_neither_the_goal_nor_what_counts(site, template):
 def test_any_other_row_that_changes_fails_the_task_unless_it_is_put_back(server, site, template):
     episode, browser = begin(server, site, template, 0)
     answer = browser.run(episode.oracle())
-    change = {
-        "shop": ("categories", "name", 4),
-        "admin": ("products", "minimum", 140),
-    }[site.name]
-    table, column, id = change
-    was = episode.db.execute(f"SELECT {column} FROM {table} WHERE id = ?", (id,)).fetchone()[0]
-    sql = f"UPDATE {table} SET {column} = ? WHERE id = ?"
+    writes = list(template.allowed_writes(episode._case()))
+    tables = episode.base.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+    tried = []
+    for (table,) in tables.fetchall():
+        row = episode.db.execute(f"SELECT * FROM {table} ORDER BY id").fetchone()
+        if row is None or table in UNTRACKED:
+            continue
+        column, id = row.keys()[-1], row["id"]
+        if episode.base.execute(f"SELECT 1 FROM {table} WHERE id = ?", (id,)).fetchone() is None:
+            continue
+        change = Change(table, id, {column: row[column]}, {column: "7"})
+        if any(write.covers(change) for write in writes):
+            continue
+        sql = f"UPDATE {table} SET {column} = ? WHERE id = ?"
 
-    episode.db.execute(sql, ("7", id))
-    damaged = episode.check(answer)
-    episode.db.execute(sql, (was, id))
+        episode.db.execute(sql, ("7", id))
+        damaged = episode.check(answer)
+        episode.db.execute(sql, (row[column], id))
 
-    assert (damaged.score, damaged.why) == (0.0, f"collateral damage: update of {table} {id}")
-    assert episode.check(answer).score == 1.0
+        assert (damaged.score, damaged.why) == (0.0, f"collateral damage: update of {table} {id}")
+        assert episode.check(answer).score == 1.0
+        tried.append(table)
+    assert len(tried) > 3
+
+
+def test_an_answer_that_was_guessed_without_a_look_scores_nothing(server):
+    site = find_site("shop")
+    for seed in range(4):
+        episode, browser = begin(server, site, site.find_template("order-status"), seed)
+        answer = browser.run(episode.oracle())
+
+        unseen = Episode(site, episode.template, seed).check(answer)
+
+        assert episode.check(answer).score == 1.0
+        assert (unseen.score, unseen.why) == (0.0, "not met: looked it up")
+
+
+def test_only_pages_that_were_shown_count_as_reached(server):
+    shop, admin = (find_site(name) for name in ("shop", "admin"))
+    episode, browser = begin(server, shop, shop.find_template("buy"), 0)
+    for path in ("/checkout", "/nowhere", "/product/99999"):  # an empty cart is sent to the cart
+        browser.open(path)
+    assert dict(episode.milestones())["at the checkout"] is False
+    assert set(episode.visited) == {"/", "/cart"}
+
+    episode, browser = begin(server, admin, admin.find_template("sum-orders"), 0)
+    status, country, month = episode.params["filters"].values()
+    browser.open(f"/?status={status}&country={country}&month={month}")
+    browser.open("/orders?colour=red")
+    reached = dict(episode.milestones())
+    assert reached == {"table opened": True, "filtered": False, "by all three": False}
+    browser.open(f"/orders?status={status}&country={country}&month={month}")
+    assert all(dict(episode.milestones()).values())
+
+
+def test_a_page_is_not_taken_for_another_whose_address_begins_alike(server):
+    episode, browser = visit(server, find_site("shop"))
+    browser.open("/product/12?from=mail")
+    case = Case(episode.db, episode.base, {}, [], episode.visited, episode.words)
+
+    assert case.saw("/product/12")
+    assert case.saw("/product")
+    assert not case.saw("/product/1")
 
 
 # ---- splits
@@ -159,15 +210,14 @@ def test_any_other_row_that_changes_fails_the_task_unless_it_is_put_back(server,
 @every_site
 def test_splits_share_neither_seeds_nor_databases_and_some_templates_are_held_out(site):
     listed = {split: set(site.tasks(split, 20)) for split in SPLITS}
-    databases = {
-        split: {
-            seed // 1_000_000 * DATABASES + seed % DATABASES for seed in range(first, first + 40)
-        }
-        for split, first in SPLITS.items()
-    }
+
+    def sold(seed: int) -> list[tuple[object, ...]]:
+        base = Episode(site, site.templates[0], seed).base
+        return [tuple(row) for row in base.execute("SELECT * FROM products")]
 
     assert len(set().union(*listed.values())) == sum(len(ids) for ids in listed.values())
-    assert sum(len(one) for one in databases.values()) == len(set().union(*databases.values()))
+    assert len({repr(sold(first)) for first in SPLITS.values()}) == len(SPLITS)
+    assert sold(1) != sold(0) == sold(DATABASES)
     held_out = {template.name for template in site.templates if template.held_out}
     assert held_out
     assert {id.partition(":")[0] for id in listed["test_unseen"]} == held_out

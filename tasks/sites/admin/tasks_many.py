@@ -295,11 +295,10 @@ class SumOrders(TaskTemplate):
 
     def milestones(self, case: Case) -> Sequence[Condition]:
         """The table, a filter, all filters."""
-        values = case.params["filters"].values()
         return [
             ("table opened", case.saw("/orders")),
             ("filtered", saw_filtered(case, "/orders")),
-            ("by all three", any(all(v in path for v in values) for path in case.visited)),
+            ("by all three", saw_filtered(case, "/orders", 3)),
         ]
 
     def oracle(self, case: Case, params: Params) -> Iterator[Step]:

@@ -102,9 +102,13 @@ class Buying(TaskTemplate):
         return f" At the checkout, {', '.join(parts)}." if parts else ""
 
     def delivery(self, case: Case, order: Row | None) -> list[Condition]:
-        """Whether the order goes where and how it should."""
+        """Whether the order stands, leaves nothing behind, and goes where and how it should."""
         order = order or {}
-        conditions = []
+        left = case.db.execute("SELECT count(*) FROM cart").fetchone()[0]
+        conditions = [
+            ("not cancelled", order.get("status") == "Processing"),
+            ("an empty cart", left == 0),
+        ]
         if "address" in case.params:
             sql = "SELECT name, street, city, postcode, country FROM addresses WHERE label = ?"
             row = case.base.execute(sql, (case.params["address"],)).fetchone()

@@ -98,7 +98,7 @@ class Buy(Buying):
             ("of one product", len(lines) == 1 and lines[0]["quantity"] == 1),
             *self.delivery(case, order),
         ]
-        graded = best["webshop"] * sum(met for _, met in besides) / len(besides)
+        graded = best["webshop"] * (sum(met for _, met in besides) / len(besides))
         return verdict(
             *besides[:2],
             ("that fits", best["webshop"] == 1.0),
@@ -113,7 +113,7 @@ class Buy(Buying):
         yield from pay(case.words, params)
 
     def mutants(self, case: Case) -> Mapping[str, Iterable[Step]]:
-        """Another product, option or quantity; one thing too many."""
+        """Another product, option or quantity; one thing too many; ordered, then cancelled."""
         params = {**case.params}
         other = self.unfit(case)
         name = next(iter(params["chosen"]))
@@ -122,6 +122,8 @@ class Buy(Buying):
             (params["product"], name, params["chosen"][name]),
         ).fetchone()
         wrong = {**params["chosen"], name: row[0]}
+        steps = list(self.oracle(case, params))
+        again = [*find(case.words, other["name"]), *put_in_cart(case.words, other["chosen"], 1)]
         extra = [
             *find(case.words, other["name"]),
             click("button", case.words("Add to wish list")),
@@ -131,6 +133,8 @@ class Buy(Buying):
             "another option": self.oracle(case, {**params, "chosen": wrong}),
             "two pieces": self.oracle(case, {**params, "quantity": 2}),
             "and wished for another": [*extra, *self.oracle(case, params)],
+            "and left one in the cart": [*steps[:-1], *again, done()],
+            "and cancelled": [*steps[:-1], click("button", case.words("Cancel order")), done()],
         }
 
     def unfit(self, case: Case) -> dict[str, Any]:

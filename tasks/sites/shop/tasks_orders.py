@@ -63,11 +63,12 @@ class AskAboutOrder(TaskTemplate):
         return Goal(text, params)
 
     def check(self, case: Case, answer: str) -> Verdict:
-        """The answer, in English or as the site says it."""
+        """The answer, in English or as the site says it; not guessed without a look."""
         asked, expected = case.params["asked"], case.params["expected"]
+        right = is_answer(answer, expected, case.words(str(expected)))
         if asked == "total":
-            return verdict(("answer", is_amount(answer, expected)))
-        return verdict(("answer", is_answer(answer, expected, case.words(expected))))
+            right = is_amount(answer, expected)
+        return verdict(("answer", right), ("looked it up", case.saw("/orders")))
 
     def milestones(self, case: Case) -> Sequence[Condition]:
         """The list, then the order."""
@@ -274,10 +275,12 @@ class Compare(TaskTemplate):
             slug = case.base.execute(
                 "SELECT slug FROM categories WHERE name = ?", (case.params["category"],)
             ).fetchone()[0]
-            opened = any(f"category={slug}" in path for path in case.visited)
-            return [("category opened", opened), ("filtered", case.saw("/search") and opened)]
+            asked = [query for query in case.queries("/search") if query.get("category") == slug]
+            filtered = any(case.params["value"] in query.values() for query in asked)
+            return [("category opened", bool(asked)), ("filtered", filtered)]
+        looked = [query.get("q", "") for query in case.queries("/search")]
         return [
-            (f"looked for {name}", any(name in path.replace("+", " ") for path in case.visited))
+            (f"looked for {name}", any(name in words for words in looked))
             for name in case.params["names"]
         ]
 
