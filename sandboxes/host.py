@@ -125,8 +125,9 @@ class BrowserHost:
 
         Raises:
             StageTimeout: It took longer than that; it was cancelled.
+            BrowserError: The browser, or a page of it, died.
         """
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        future = asyncio.run_coroutine_threadsafe(_typed(work), self._loop)
         try:
             return await asyncio.wait_for(asyncio.wrap_future(future), deadline_s)
         except TimeoutError as error:
@@ -141,8 +142,9 @@ class BrowserHost:
 
         Raises:
             StageTimeout: It took longer than that; it was cancelled.
+            BrowserError: The browser, or a page of it, died.
         """
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        future = asyncio.run_coroutine_threadsafe(_typed(work), self._loop)
         try:
             return future.result(deadline_s)
         except TimeoutError as error:
@@ -336,6 +338,16 @@ class BrowserHost:
         for task in rest:
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
+
+
+async def _typed(work: Coroutine[Any, Any, T]) -> T:
+    """Whatever the driver raises of a browser that is gone is a `BrowserError`."""
+    try:
+        return await work
+    except Exception as error:
+        if type(error).__module__.startswith("playwright."):
+            raise BrowserError("browser_gone", _line(error)) from error
+        raise
 
 
 async def _has_fonts(session: Session) -> bool:

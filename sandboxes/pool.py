@@ -144,6 +144,9 @@ class Pool:
                     self._do(kind.ready.popleft().close)
             self._changed.notify_all()
             self._changed.wait_for(lambda: not self._workers, _PATIENCE_S)
+            keeper = self._keeper
+        if keeper is not None:
+            keeper.join(_PATIENCE_S)
 
     def __enter__(self) -> Pool:
         return self

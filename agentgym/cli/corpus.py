@@ -7,7 +7,6 @@ ask it; a folder that holds no index yet but a corpus is indexed in memory.
 Examples:
 agentgym corpus build wiki.jsonl.gz --out index
 agentgym corpus build docs/ --out index --dense minilm
-agentgym corpus verify index
 agentgym corpus stats index --json
 agentgym corpus serve index --port 8000
 agentgym corpus push index qdrant://127.0.0.1:6333/wiki

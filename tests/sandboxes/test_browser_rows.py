@@ -110,6 +110,16 @@ def test_a_fault_of_the_browser_is_never_a_reward(monkeypatch):
         assert episode.error.split()[1] in ("browser_gone:", "page_crash:", "no_page:")
 
 
+def test_whatever_is_asked_of_a_browser_that_is_gone_is_a_fault_of_the_browser():
+    async def ask():
+        session = await host().lease(PageSettings(hosts=(SITE,)))
+        kill_browsers()
+        await session.context.new_page()
+
+    with pytest.raises(BrowserError, match="browser_gone"):
+        host().run_now(ask(), 60, "a page")
+
+
 def test_what_was_judged_before_the_browser_died_still_counts(monkeypatch):
     (episode,) = played("check", monkeypatch, retries=0, seeds=1)
     assert episode.outcome.score == 1.0
