@@ -30,7 +30,7 @@ CHILD_DEADLINE_S = 600.0
 """Longest a fresh interpreter may take, in seconds."""
 ROUNDS = 3
 """Rounds of episodes after the first; what grows by one a round is a leak, the rest a cache."""
-GRACE_S = 10.0
+GRACE_S = 5.0
 """How long processes and threads may take to end after `close`, in seconds."""
 _MARK = "AGENTGYM_LEAK_CHECK"
 _BOOT = """
