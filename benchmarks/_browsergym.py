@@ -96,7 +96,7 @@ class Player:
         taken = []
         for _ in range(count):
             begun = time.perf_counter()
-            env.unwrapped._get_obs()
+            _text(env.unwrapped._get_obs())
             taken.append(time.perf_counter() - begun)
         env.close()
         return {"seconds": taken}
@@ -124,6 +124,19 @@ class Player:
             "solved": reward > 0,
             "image": list(shown["screenshot"].shape),
         }
+
+
+def _text(shown: Any) -> str:
+    """The page as BrowserGym's agents read it: its tree, with numbers, states and boxes."""
+    from browsergym.utils.obs import flatten_axtree_to_str
+
+    return flatten_axtree_to_str(
+        shown["axtree_object"],
+        extra_properties=shown["extra_element_properties"],
+        with_visible=True,
+        with_clickable=True,
+        with_bounding_box_coords=True,
+    )
 
 
 _VIEWPORT = {"width": 1280, "height": 720}

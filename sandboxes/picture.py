@@ -84,8 +84,8 @@ def with_cursor(pixels: Pixels, x: float, y: float) -> Pixels:
 
 
 def _open(png: bytes) -> Picture:
-    picture: Picture = _pillow().open(io.BytesIO(png)).convert("RGB")
-    return picture
+    picture: Picture = _pillow().open(io.BytesIO(png))
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
 def _pillow() -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 
 from agentgym.errors import ConfigError, did_you_mean
@@ -28,12 +29,8 @@ def render(
     if view not in VIEWS:
         raise ConfigError(f"view is {view!r}: give {', '.join(VIEWS)}{did_you_mean(view, VIEWS)}")
     lines = list(VIEWS[view](page)) if not boxes else list(_boxed(page, view))
-    kept, length = [], 0
-    for line in lines:
-        length += len(line) + 1
-        if length > max_chars:
-            break
-        kept.append(line)
+    ends = itertools.accumulate(len(line) + 1 for line in lines)
+    kept = [line for line, end in zip(lines, ends, strict=True) if end <= max_chars]
     left = len(lines) - len(kept) + page.cut
     if left:
         kept.append(f"… {left} more lines do not fit: scroll(), find(text) or read(id)")
@@ -54,14 +51,15 @@ def _boxed(page: PageState, view: str) -> Iterator[str]:
 
 def describe(row: Row) -> str:
     """One element on one line: `[12] button "Go" focused`."""
-    if row.role == "text":
-        return f"text {_quote(row.name)}"
-    parts = [f"[{row.id}] {row.role}" if row.id else row.role]
-    if row.name:
-        parts.append(_quote(row.name))
-    if row.value:
-        parts.append(f"value={_quote(row.value)}")
-    parts += row.states
+    number, _, role, name, value, states, _, _, attributes = row
+    if not (number or value or states or attributes):  # most rows: no more work than they need
+        return f"{role} {_quote(name)}" if name or role == "text" else role
+    parts = [f"[{number}] {role}" if number else role]
+    if name:
+        parts.append(_quote(name))
+    if value:
+        parts.append(f"value={_quote(value)}")
+    parts += states
     parts += [f"{_short(key)}={_word(value)}" for key, value in shown_attributes(row).items()]
     if row.clickable and row.in_view and not row.hit:
         parts.append("covered")
@@ -84,7 +82,9 @@ def _word(value: str) -> str:
 
 
 def _quote(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+    if '"' in text or "\\" in text or "\n" in text:
+        text = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{text}"'
 
 
 def _tree(page: PageState) -> Iterator[str]:

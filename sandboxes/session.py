@@ -51,6 +51,8 @@ class Session(Tabs):
         self._sends = sends
         self._reader = Reader()
         self._image: bytes | None = None
+        self._taking: asyncio.Future[None] | None = None
+        """A picture on its way."""
         self._hung = 0
         self._closing: list[Callable[[], object]] = []
 
@@ -139,6 +141,7 @@ class Session(Tabs):
 
         self.used_s = time.monotonic()
         self.probed = None
+        self._forget_picture()
         try:
             return await acting.carry_out(self, call)
         except Asked:
@@ -230,7 +233,8 @@ class Session(Tabs):
         Args:
             viewport: Leave out what is not in view.
             most: Most rows.
-            image: At the same time, take the picture that `screenshot` gives.
+            image: At the same time, begin to take the picture that `screenshot` gives: it comes
+                while the text is written.
 
         Raises:
             BrowserError: The page or the browser died, or hangs.
@@ -240,12 +244,11 @@ class Session(Tabs):
             return self._while_asked()
         for _ in range(4):
             await self.all_attached()
-            self._image = None
-            taking = asyncio.ensure_future(self._take()) if image and self._shows_all else None
+            self._forget_picture()
+            if image and self._shows_all:
+                self._taking = asyncio.ensure_future(self._take())
             try:
                 state = await self._reader.read(self, viewport=viewport, most=most)
-                if taking is not None:
-                    await taking
                 break
             except Overtaken:
                 await self._recover(self.settle(0))
@@ -254,9 +257,6 @@ class Session(Tabs):
             except Hung as error:
                 self._hangs()
                 self.tell(f"the page's script was stopped: {error or 'it did not end'}")
-            finally:
-                if taking is not None:
-                    taking.cancel()
         else:
             raise BrowserError("page_hung", "the page cannot be read: it is another one each time")
         self.last, self.probed = state, None
@@ -266,6 +266,11 @@ class Session(Tabs):
         """Take a picture if that can be done now; `screenshot` says why it cannot."""
         with contextlib.suppress(Asked, Overtaken, Hung, BrowserError):
             self._image = await self._capture()
+
+    def _forget_picture(self) -> None:
+        if self._taking is not None:
+            self._taking.cancel()
+        self._taking = self._image = None
 
     async def _recover(self, work: Any) -> None:
         with contextlib.suppress(Asked, Overtaken, Hung):
@@ -295,6 +300,9 @@ class Session(Tabs):
         Raises:
             BrowserError: The page or the browser died, or hangs.
         """
+        if self._taking is not None:
+            await self._taking
+            self._taking = None
         if self._image is None:
             try:
                 self._image = await self._capture()
@@ -333,7 +341,7 @@ class Session(Tabs):
     def show(self, view: View | None = None) -> None:
         """Show a part of the page in pictures from now on; all of it if None."""
         self.view = self._whole() if view is None else view
-        self._image = None
+        self._forget_picture()
 
     # ---------------------------------------------------------------- beginning and ending
 
@@ -370,7 +378,8 @@ class Session(Tabs):
         self.clipboard = ""
         self._events.clear()
         self._reader = Reader()
-        self.last = self._image = None
+        self._forget_picture()
+        self.last = None
         self._hung = 0
         self.pointer = (self.settings.viewport[0] / 2, self.settings.viewport[1] / 2)
         self.view = self._whole()
@@ -384,6 +393,7 @@ class Session(Tabs):
         if self.closed:
             return
         self.closed = True
+        self._forget_picture()
         for opened in self.pages:
             opened.breaks("no_page", "the session is closed")
         browser = self.context.browser

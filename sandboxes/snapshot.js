@@ -20,11 +20,17 @@
       return undefined;
     },
   });
-  const isForm = (node) => node instanceof HTMLFormElement;
+  const isForm = (node) => {
+    const name = node.localName; // of a form, it may be what is in it; of a text there is none
+    return name === "form" || typeof name !== "string" && name !== undefined;
+  };
   const dom = shield(document);
   const elementAt = Document.prototype.elementFromPoint.bind(document);
   const getParent = Object.getOwnPropertyDescriptor(Node.prototype, "parentNode").get;
-  const getChildren = Object.getOwnPropertyDescriptor(Node.prototype, "childNodes").get;
+  const getFirst = Object.getOwnPropertyDescriptor(Node.prototype, "firstChild").get;
+  const getNext = Object.getOwnPropertyDescriptor(Node.prototype, "nextSibling").get;
+  const firstOf = (node) => isForm(node) ? getFirst.call(node) : node.firstChild;
+  const nextOf = (node) => isForm(node) ? getNext.call(node) : node.nextSibling;
 
   // The clipboard is one for all pages of a browser: what is copied is told, to be kept apart, and
   // what is to be pasted is put there just before.
@@ -71,14 +77,14 @@
     }
   };
 
-  const ids = new WeakMap();
+  const known = new WeakMap();
   const nodes = new Map();
   let last = 0;
   const identify = (element) => {
-    let id = ids.get(element);
+    let id = known.get(element);
     if (id === undefined) {
       id = ++last;
-      ids.set(element, id);
+      known.set(element, id);
       nodes.set(id, new WeakRef(element));
     }
     return id;
@@ -139,12 +145,11 @@
 
   const squeeze = (text) => text.replace(/\s+/g, " ").trim();
 
-  const roleOf = (element) => {
+  const roleOf = (element, tag = element.tagName.toUpperCase()) => {
     const told = element.getAttribute("role");
     const first = told ? told.trim().split(/\s+/)[0].toLowerCase() : "";
     if (first === "none" || first === "presentation" || first === "generic") return "";
     if (first) return first;
-    const tag = element.tagName.toUpperCase();
     if (tag === "INPUT") return INPUTS[element.type] || "textbox";
     if (tag === "A" && !element.hasAttribute("href")) return "";
     if (tag === "SELECT" && (element.multiple || element.size > 1)) return "listbox";
@@ -153,10 +158,10 @@
   };
 
   const textOf = (element, most) => {
+    if (!element.firstElementChild) return squeeze(element.textContent).slice(0, most);
     let text = "";
     const gather = (node) => {
-      for (const each of getChildren.call(node)) {
-        if (text.length > most) return;
+      for (let each = firstOf(node); each && text.length <= most; each = nextOf(each)) {
         const child = isForm(each) ? shield(each) : each;
         if (child.nodeType === 3) text += child.data;
         else if (child.nodeType === 1 && !SILENT.has(child.tagName.toUpperCase())) {
@@ -289,8 +294,12 @@
     return active === dom.body ? null : active;
   };
 
-  // One row an element: [id, depth, role, name, value, states, box, flags, attributes].
-  // Flags: 1 in view, 2 may be acted on, 4 nothing lies over it, 8 scrolls.
+  // One row an element, given as columns, which are read several times as fast as arrays of rows.
+  // Roles are places in a list of roles; names, which have no line breaks, lines of one text; boxes
+  // left, top, right, bottom. Flags: 1 in view, 2 may be acted on, 4 nothing lies over it,
+  // 8 scrolls. Ids, values, states and attributes, which few rows have, are said with the places of
+  // their rows.
+  const NONE = [];
   const snapshot = (options) => {
     const { most = 20000, chars = 300, viewport = false, attrs = [], first = 0, shapes = false,
       silent = "" } = options;
@@ -301,41 +310,82 @@
     }
     const focused = activeElement();
     const body = dom.body;
-    const rows = [];
+    const wide = innerWidth, high = innerHeight;
+    const vastest = 0.6 * wide * high;
+    const depths = [], roles = [], names = [], boxes = [], allFlags = [];
+    const ids = [[], []], values = [[], []], states = [[], []], attributes = [[], []];
+    const places = new Map();
+    const note = ([rows, all], told) => { rows.push(names.length); all.push(told); };
     let left = most, cut = 0, outside = 0;
 
-    const say = (id, depth, role, name, value, states, box, flags, kept) => {
-      rows.push([id, depth, role, name, value, states, box, flags, kept]);
+    const say = (depth, role, name, box, flags) => {
+      depths.push(depth);
+      let place = places.get(role);
+      if (place === undefined) places.set(role, place = places.size);
+      roles.push(place);
+      names.push(name);
+      allFlags.push(flags);
+      boxes.push(Math.round(box.left), Math.round(box.top), Math.round(box.right),
+        Math.round(box.bottom));
       left--;
     };
 
-    const visit = (node, style, depth, pointer, covered, delegated) => {
+    const tell = (text, depth, box, sized, inside) => {
+      const said = squeeze(text);
+      if (said && viewport && !inside && sized) outside++;
+      else if (said) say(depth, "text", said.slice(0, 10 * chars), box, inside ? 1 : 0);
+    };
+
+    const attributesOf = (element, tag, style, named) => {
+      const kept = {};
+      for (const attr of attrs) {
+        if (named && attr !== "fill") continue;
+        const found = attr.startsWith("style:") ? colour(style.getPropertyValue(attr.slice(6)))
+          : element.getAttribute(attr);
+        if (found) kept[attr] = found.slice(0, 80);
+      }
+      const href = tag === "A" && element.getAttribute("href");
+      if (href) kept.href = href.slice(0, 200);
+      return kept;
+    };
+
+    // Whether a child is but a part of the text around it.
+    const isRun = (child, tag, style, display, points) =>
+      display.startsWith("inline") && !child.firstElementChild && !child.shadowRoot &&
+      !roleOf(child, tag) && !child.hasAttribute("onclick") && !heard.has(child) &&
+      tag !== "SLOT" && !(style.cursor === "pointer" && !points) &&
+      !child.hasAttribute("tabindex") && !(shapes && SHAPES[tag]) &&
+      !(silent && child.matches(silent));
+
+    const visit = (node, tag, style, display, depth, pointer, covered, delegated) => {
       if (left <= 0) { cut++; return; }
+      if (display === "none") return;
       const element = isForm(node) ? shield(node) : node;
-      const tag = element.tagName.toUpperCase();
-      if (SILENT.has(tag) || style.display === "none") return;
       if (element.ariaHidden === "true" && !element.contains(focused)) return;
       if (silent && element.matches(silent)) return;
       const hidden = style.visibility !== "visible" || style.opacity === "0";
       const box = element.getBoundingClientRect();
-      const sized = box.width > 0 && box.height > 0;
-      const inside = sized && box.bottom > 0 && box.right > 0 && box.top < innerHeight &&
-        box.left < innerWidth;
+      const width = box.width, height = box.height;
+      const sized = width > 0 && height > 0;
+      const inside = sized && box.bottom > 0 && box.right > 0 && box.top < high && box.left < wide;
       if (viewport && sized && !inside && WHOLE.has(tag)) { outside++; return; }
-      const told = roleOf(element);
-      const role = told || (shapes || heard.has(node) ? SHAPES[tag] || "" : "");
+      const hears = heard.has(node);
+      const told = roleOf(element, tag);
+      const role = told || (shapes || hears ? SHAPES[tag] || "" : "");
       const points = style.cursor === "pointer";
       const interactive = INTERACTIVE.has(role);
-      const small = element.childElementCount === 0 || (element.childElementCount <= 3 &&
+      const alone = element.childElementCount === 0;
+      const small = alone || (element.childElementCount <= 3 &&
         !element.querySelector("a,button,input,select,textarea,[role],[onclick],[tabindex]"));
-      const vast = box.width * box.height > 0.6 * innerWidth * innerHeight && !small;
+      const vast = !small && width * height > vastest;
       const option = tag === "OPTION" || tag === "OPTGROUP";
-      const clickable = !hidden && !option && (interactive || ((heard.has(node) ||
+      const clickable = !hidden && !option && (interactive || ((hears ||
         element.hasAttribute("onclick") || (points && !pointer) || (delegated && small) ||
         element.hasAttribute("tabindex") && element.tabIndex >= 0) && !vast && !covered &&
-        (element.childElementCount === 0 || !STRUCTURE.has(role))));
-      const delegates = !clickable && !vast && heard.has(node);
-      const scrolls = sized && node !== body && /auto|scroll/.test(style.overflowY) &&
+        (alone || !STRUCTURE.has(role))));
+      const delegates = hears && !clickable && !vast;
+      const scrolls = sized && node !== body && display !== "table-cell" &&
+        display !== "table-row" && /auto|scroll/.test(style.overflowY) &&
         element.scrollHeight > element.clientHeight + 1;
       let mine = depth;
       let absorbs = false;
@@ -343,87 +393,84 @@
           (role || clickable || (scrolls && !vast))) {
         if (viewport && !inside && !option) outside++;
         else {
-          const leaf = clickable && !interactive ? small : element.childElementCount === 0;
+          const leaf = clickable && !interactive ? small : alone;
           const speaks = NAMED_BY_CONTENT.has(role) || (!role && clickable);
           let name = nameOf(element, role, chars);
           if (!name && speaks && (interactive || leaf)) name = textOf(element, chars);
           absorbs = speaks && name !== "" && (interactive || leaf);
-          const labels = role === "label" && !clickable;
           const dull = !clickable && !name && (DULL.has(role) || !role) && !scrolls;
-          if (labels) absorbs = !!element.control && !hidden;
+          if (role === "label" && !clickable) absorbs = !!element.control && !hidden;
           else if (!dull) {
-            const value = valueOf(element, role, chars);
             const point = clickable && inside ? pointOf(element) : null;
             const hit = point !== null && isHit(node, point[0], point[1]);
-            const kept = {};
-            for (const attr of attrs) {
-              if (name && attr !== "fill") continue;
-              const found = attr.startsWith("style:") ? colour(style.getPropertyValue(attr.slice(6)))
-                : element.getAttribute(attr);
-              if (found) kept[attr] = found.slice(0, 80);
-            }
-            if (tag === "A" && element.getAttribute("href")) {
-              kept.href = element.getAttribute("href").slice(0, 200);
-            }
-            const id = clickable || scrolls || IDENTIFIED.has(role) ? identify(node) : 0;
             const shown = told === "paragraph" && leaf ? "text" : role || (clickable ? "clickable" : "region");
             const at = clickable && inside ? boxOf(element, box) : box;
-            say(id, depth, shown, name, value, statesOf(element, role, focused),
-              [Math.round(at.left), Math.round(at.top), Math.round(at.right), Math.round(at.bottom)],
-              (inside ? 1 : 0) | (clickable ? 2 : 0) | (hit ? 4 : 0) | (scrolls ? 8 : 0), kept);
+            const id = clickable || scrolls || IDENTIFIED.has(role) ? identify(node) : 0;
+            if (id || interactive || attrs.length || element.hasAttributes()) {
+              if (id) note(ids, id);
+              const value = valueOf(element, role, chars);
+              if (value !== null) note(values, value);
+              const said = statesOf(element, role, focused);
+              if (said.length) note(states, said);
+              const kept = attributesOf(element, tag, style, !!name);
+              if (Object.keys(kept).length) note(attributes, kept);
+            }
+            say(depth, shown, name, at,
+              (inside ? 1 : 0) | (clickable ? 2 : 0) | (hit ? 4 : 0) | (scrolls ? 8 : 0));
             mine = depth + 1;
           }
         }
       }
       if (tag === "TEXTAREA" || tag === "IFRAME" || tag === "FRAME" || role === "textbox") return;
       if (tag === "SELECT" && role === "combobox" && node !== focused && element.options.length > 60) {
-        left--;
-        say(0, mine, "text", element.options.length + " options: read(" + identify(node) + ") lists them",
-          null, [], null, 0, {});
+        const told = element.options.length + " options: read(" + identify(node) + ") lists them";
+        say(mine, "text", told, box, inside ? 1 : 0);
         return;
       }
-      const children = element.shadowRoot ? element.shadowRoot.childNodes
-        : tag === "SLOT" && element.assignedNodes().length ? element.assignedNodes()
-          : element.childNodes;
-      let text = "";
-      const flush = () => {
-        const said = squeeze(text);
-        text = "";
-        if (!said || absorbs || covered || hidden) return;
-        if (viewport && !inside && sized) { outside++; return; }
-        say(0, mine, "text", said.slice(0, 10 * chars), null, [],
-          [Math.round(box.left), Math.round(box.top), Math.round(box.right), Math.round(box.bottom)],
-          inside ? 1 : 0, {});
-      };
-      for (const child of children) {
-        if (child.nodeType === 3) text += child.data;
-        else if (child.nodeType === 1 || isForm(child)) {
-          const its = getComputedStyle(child);
-          if (its.display.startsWith("inline") && !isForm(child) && !child.firstElementChild && !child.shadowRoot &&
-              !roleOf(child) && !child.hasAttribute("onclick") && !heard.has(child) &&
-              !SILENT.has(child.tagName.toUpperCase()) && child.tagName !== "SLOT" &&
-              !delegates && !(its.cursor === "pointer" && !points) && !child.hasAttribute("tabindex") &&
-              !(shapes && SHAPES[child.tagName.toUpperCase()]) && !(silent && child.matches(silent))) {
-            if (its.visibility === "visible") text += child.textContent;
-            continue;
-          }
-          if (child.tagName === "BR") { text += " "; continue; }
-          flush();
-          visit(child, its, mine, points || pointer, covered || absorbs, delegates);
-        }
+      const mute = absorbs || covered || hidden;
+      if (alone && !element.shadowRoot && tag !== "SLOT") {
+        if (!mute) tell(element.textContent, mine, box, sized, inside);
+        return;
       }
-      flush();
+      const assigned = tag === "SLOT" ? element.assignedNodes() : NONE;
+      const slotted = assigned.length > 0;
+      let at = 0;
+      let child = slotted ? assigned[0] : firstOf(element.shadowRoot || node);
+      let text = "";
+      for (; child; child = slotted ? assigned[++at] : nextOf(child)) {
+        const form = isForm(child);
+        const kind = form ? 1 : child.nodeType;
+        if (kind === 3) text += child.data;
+        if (kind !== 1) continue;
+        const itsTag = form ? "FORM" : child.tagName.toUpperCase();
+        if (itsTag === "BR") text += " ";
+        if (SILENT.has(itsTag)) continue;
+        const its = getComputedStyle(child);
+        const itsDisplay = its.display;
+        if (!form && !delegates && isRun(child, itsTag, its, itsDisplay, points)) {
+          if (its.visibility === "visible") text += child.textContent;
+          continue;
+        }
+        if (text && !mute) tell(text, mine, box, sized, inside);
+        text = "";
+        visit(child, itsTag, its, itsDisplay, mine, points || pointer, covered || absorbs, delegates);
+      }
+      if (text && !mute) tell(text, mine, box, sized, inside);
     };
 
     const root = body || dom.documentElement;
-    if (root) visit(root, getComputedStyle(root), 0, false, false, false);
+    if (root) {
+      const style = getComputedStyle(root);
+      visit(root, root.tagName.toUpperCase(), style, style.display, 0, false, false, false);
+    }
     const page = dom.scrollingElement || dom.documentElement;
     return JSON.stringify({
-      url: location.href, title: dom.title.slice(0, chars), rows, cut, outside, last,
-      focused: focused ? ids.get(focused) || 0 : 0,
+      url: location.href, title: dom.title.slice(0, chars), depths, roles, boxes, flags: allFlags,
+      names: names.join("\n"), roleNames: [...places.keys()], ids, values, states, attributes,
+      cut, outside, last, focused: focused ? known.get(focused) || 0 : 0,
       scroll: [Math.round(scrollX), Math.round(scrollY), page ? page.scrollWidth : 0,
         page ? page.scrollHeight : 0],
-      size: [innerWidth, innerHeight],
+      size: [wide, high],
     });
   };
 
@@ -576,7 +623,7 @@
   const forget = () => {
     for (const kept of nodes.values()) {
       const element = kept.deref();
-      if (element) ids.delete(element);
+      if (element) known.delete(element);
     }
     nodes.clear();
     last = 0;
