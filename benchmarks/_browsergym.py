@@ -66,12 +66,14 @@ class Player:
         begun = time.perf_counter()
         env = self.envs[tuned] = gym.make(f"browsergym/miniwob.{task}", **(TUNED if tuned else {}))
         shown, _ = env.reset(seed=seed)
+        _text(shown)
         return self._told(time.perf_counter() - begun, shown, False, 0.0)
 
     def step(self, tuned: bool, action: str) -> dict[str, Any]:
         """Carry out an action."""
         begun = time.perf_counter()
         shown, reward, terminated, truncated, _ = self.envs[tuned].step(action)
+        _text(shown)
         taken = time.perf_counter() - begun
         told = self._told(taken, shown, terminated or truncated, reward)
         return {**told, "error": shown["last_action_error"]}
@@ -130,12 +132,14 @@ def _text(shown: Any) -> str:
     """The page as BrowserGym's agents read it: its tree, with numbers, states and boxes."""
     from browsergym.utils.obs import flatten_axtree_to_str
 
-    return flatten_axtree_to_str(
-        shown["axtree_object"],
-        extra_properties=shown["extra_element_properties"],
-        with_visible=True,
-        with_clickable=True,
-        with_bounding_box_coords=True,
+    return str(
+        flatten_axtree_to_str(
+            shown["axtree_object"],
+            extra_properties=shown["extra_element_properties"],
+            with_visible=True,
+            with_clickable=True,
+            with_bounding_box_coords=True,
+        )
     )
 
 

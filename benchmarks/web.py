@@ -10,10 +10,9 @@ Playwright:
     VIRTUAL_ENV=peer uv pip install browsergym-miniwob==0.14.3 playwright==1.44
 
 Both sides use the same browser (unless `--peer-browser` says otherwise), tasks, seeds and policies
-and take turns, task by task; goals must be equal and every episode solved. Both show the page as
-text (BrowserGym as a tree that is yet to be written out, which is not counted), with boxes and a
-picture as an array; a reset is the way from one task to another, with what the last one leaves
-closed. Times are medians of a round; figures are medians of three.
+and take turns, task by task; goals must be equal and every episode solved. Both write the page as
+text, with boxes, and give a picture as an array; a reset is the way from one task to another, with
+what the last one leaves closed. Times are medians of a round; figures are medians of three.
 """
 
 from __future__ import annotations

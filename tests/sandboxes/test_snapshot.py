@@ -63,6 +63,18 @@ def test_roles_names_values_and_states_are_read():
         assert page.title == "Sign up"
 
 
+def test_texts_are_read_as_they_are_seen():
+    page = """<p>extra<wbr>ordinary <script>1</script><style>p{}</style>word</p>
+    <p>one<br>two</p><p>sal<span>am</span>ander</p><p onclick="1">A line that can be clicked</p>"""
+    with browse(page) as driver:
+        assert driver.text().splitlines() == [
+            'text "extraordinary word"',
+            'text "one two"',
+            'text "salamander"',
+            '[1] text "A line that can be clicked"',
+        ]
+
+
 @pytest.mark.parametrize("view", VIEWS)
 def test_every_view_shows_every_name_and_number(view):
     with browse(FORM) as driver:
@@ -408,6 +420,14 @@ def test_a_picture_taken_while_the_page_is_read_is_the_one_taken_after():
         driver.look()
         assert (picture.decode(driver.picture()) == with_it).all()
         assert with_it[300, 400].tolist() == [0, 128, 128]
+
+
+def test_a_picture_that_nobody_asked_for_is_not_taken_for_a_later_one():
+    page = "<button onclick='document.body.style.background = \"teal\"'>Paint</button>"
+    with browse(page) as driver:
+        driver.look(image=True)
+        driver.do(f"click({driver.id('Paint')})")
+        assert picture.decode(driver.picture())[300, 400].tolist() == [0, 128, 128]
 
 
 def test_a_probe_gives_nothing_on_a_page_that_it_was_not_written_for():
