@@ -120,8 +120,9 @@ class Session(Tabs):
         if "loaderId" not in told and not told.get("errorText"):  # the same document
             page.expect_none()
         if (why := told.get("errorText")) and why != "net::ERR_ABORTED":
-            page.unreachable.clear()
+            told_before = self._events.copy()
             await self.settle(0)
+            self._events[:] = told_before  # the error says it
             raise InvalidAction("unreachable", f"{url[:200]!r} cannot be opened: {why}")
         if told.get("errorText"):
             page.expect_none()
@@ -185,14 +186,16 @@ class Session(Tabs):
             await self.all_attached()
 
     async def _come_back(self, page: OpenPage) -> None:
-        """Leave a page that may not be open."""
-        for url in page.unreachable:
-            self.tell(f"{url[:200]!r} cannot be opened")
+        """Leave a page that may not be open, or is none."""
+        for url in dict.fromkeys([*page.unreachable, page.strayed]):
+            if url and self.settings.allows(url):
+                self.tell(f"{url[:200]!r} cannot be opened")
+            elif url:
+                self.tell(f"blocked: {url[:200]!r} may not be opened")
         page.unreachable.clear()
         for _ in range(3):
             if not page.strayed:
                 return
-            self.tell(f"blocked: {page.strayed[:200]!r} may not be opened")
             page.strayed = ""
             history = await page.call("Page.getNavigationHistory")
             entries, at = history["entries"], history["currentIndex"]

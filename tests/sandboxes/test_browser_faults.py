@@ -338,7 +338,20 @@ def test_a_page_that_leads_elsewhere_is_left_again():
         for name in ("out", "sibling"):
             page = driver.then(f"click({driver.id(name)})")
             assert page.url == f"http://{SITE}/"
-            assert any("blocked" in event or "cannot be opened" in event for event in page.events)
+            (event,) = page.events
+            assert event.startswith("blocked: ")
+
+
+def test_that_a_host_is_not_there_is_said_once():
+    gone = "http://gone.invalid/"
+    with browse(f"<a href={gone}>gone</a>", hosts=(SITE, "gone.invalid")) as driver:
+        page = driver.then(f"click({driver.id('gone')})")
+        assert page.url == f"http://{SITE}/"
+        assert list(page.events) == [f"'{gone}' cannot be opened"]
+        with pytest.raises(InvalidAction, match=f"'{gone}' cannot be opened: net::ERR_NAME"):
+            driver.do(f"goto('{gone}')")
+        page = driver.look()
+        assert (page.url, list(page.events)) == (f"http://{SITE}/", [])
 
 
 def test_nothing_is_left_for_the_next_episode():
