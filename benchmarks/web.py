@@ -45,7 +45,9 @@ from agentgym.sandboxes.picture import decode
 from agentgym.sandboxes.render import render
 from agentgym.sandboxes.serving import respond
 from agentgym.sandboxes.session import Session
-from agentgym.tasks import miniwob
+from agentgym.tasks import grounding, miniwob
+from agentgym.tasks.sites.core import find_site, make_image, site_names
+from agentgym.tasks.sites.database import restore
 from agentgym.types import Task
 
 ROUNDS = 3
@@ -55,6 +57,7 @@ SITE = "bench.test"
 WORLDS = 8
 """Further worlds whose memory is measured."""
 MOST_ROWS = 1000
+MOST_TARGETS = 2000
 LOOKS = 10
 """How often we look at it for each two times that BrowserGym does."""
 Taken = dict[str, list[float]]
@@ -68,6 +71,7 @@ def main() -> int:
     parser.add_argument("--peer-browser", metavar="PATH", help="another Chromium for BrowserGym")
     options = parser.parse_args()
     figures = {**start(), **memory(), **many_at_once(1.0 if options.quick else 5.0), **hung_page()}
+    figures |= {**sites(), **labelled_targets(200 if options.quick else MOST_TARGETS)}
     with contextlib.ExitStack() as stack:
         peer = None
         if options.browsergym:
@@ -361,6 +365,50 @@ def many_at_once(seconds: float) -> dict[str, Figure]:
             )
             figures[f"{name}: of it Python's"] = Figure(100 * steps.own_s / steps.cpu_s, "%")
     return figures
+
+
+def sites() -> dict[str, Figure]:
+    """What an episode of our own sites costs: its database, its reset, its steps."""
+    figures = {}
+    for name in site_names():
+        image = make_image(find_site(name), 0)
+        env: Any = gym.make("agentgym/Web-v0", site=name, obs="both")
+        resets, steps, restored = [], [], []
+        for seed in range(SEEDS):
+            begun = time.perf_counter()
+            restore(image).close()
+            restored.append(time.perf_counter() - begun)
+            begun = time.perf_counter()
+            _, info = env.reset(seed=seed, options={"hints": ["oracle"]})
+            resets.append(time.perf_counter() - begun)
+            over = False
+            while not over:
+                begun = time.perf_counter()
+                _, _, terminated, truncated, info = env.step(info["oracle"])
+                steps.append(time.perf_counter() - begun)
+                over = terminated or truncated
+            if not info["outcome"].passed:
+                raise SystemExit(f"{name}, seed {seed}: the oracle failed")
+        env.close()
+        figures[f"{name}: database restored"] = Figure(_median_ms(restored), "ms", 1.0)
+        figures[f"{name}: reset, text and picture"] = Figure(_median_ms(resets), "ms")
+        figures[f"{name}: step, text and picture"] = Figure(_median_ms(steps), "ms")
+    return figures
+
+
+def labelled_targets(count: int) -> dict[str, Figure]:
+    """How fast labelled grounding data is made, screenshots and files included."""
+    with tempfile.TemporaryDirectory() as folder:
+        grounding.make(Path(folder) / "warm", count=1)
+        begun = time.perf_counter()
+        grounding.make(Path(folder) / "set", count=count)
+        seconds = time.perf_counter() - begun
+    rate = Figure(count / seconds, "1/s", 200.0, lower_is_better=False)
+    return {"labelled grounding targets": rate}
+
+
+def _median_ms(seconds: list[float]) -> float:
+    return statistics.median(seconds) * 1e3
 
 
 class _Steps:

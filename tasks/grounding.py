@@ -38,7 +38,7 @@ JOURNAL = "screens.jsonl"
 VERSION = 1
 """Of what a seed gives."""
 _ID = re.compile(r"([a-z0-9]+):seed=(0|[1-9][0-9]{0,7})")
-_AT_ONCE = 2
+_AT_ONCE = max(2, min(8, os.cpu_count() or 2))
 _MOST_BARREN = 500
 """Screens in a row that were there already."""
 _SAME_DATABASE = 60
