@@ -201,9 +201,12 @@ class Browsing(Env):
     def render(self) -> Any:
         """The last image in mode `rgb_array`, text in mode `ansi`."""
         if self.render_mode == "rgb_array":
-            if self._picture is None and self._session is not None:
-                png = host().run_now(self._session.screenshot(), STEP_S, "a picture")
-                self._picture = decode(png)
+            if self._picture is None and self._session is not None and self.page is not None:
+                if self.page.dialog:
+                    self._picture = self._grey(self._session)
+                else:
+                    png = host().run_now(self._session.screenshot(), STEP_S, "a picture")
+                    self._picture = decode(png)
             return self._picture
         return super().render()
 
@@ -321,9 +324,14 @@ class Browsing(Env):
                 picture = with_cursor(picture, x, y)
             self._picture = picture
         else:
-            width, height = session.settings.viewport
-            self._picture = np.full((height, width, 3), 128, dtype=np.uint8)
+            self._picture = self._grey(session)
         return {"text": text, "image": self._picture}
+
+    @staticmethod
+    def _grey(session: Session) -> Pixels:
+        """Instead of a picture, which cannot be taken while a question is open."""
+        width, height = session.settings.viewport
+        return np.full((height, width, 3), 128, dtype=np.uint8)
 
     def _text(self, page: PageState, told: Sequence[str]) -> str:
         parts = [f"Goal: {self.goal}"] if self.goal else []

@@ -8,12 +8,14 @@
   // ------------------------------------------------------------------ what listens to the mouse
   const KINDS = new Set(["click", "mousedown", "mouseup", "dblclick", "pointerdown", "pointerup",
     "mouseenter", "mouseover", "touchstart", "dragstart"]);
-  const waiting = new Set();
+  let waiting = [];
   const add = EventTarget.prototype.addEventListener;
   const send = EventTarget.prototype.dispatchEvent;
+  const { apply } = Reflect;
+  const Heard = Event;
   const note = (target) => {
     if (target instanceof Element && target !== document.body &&
-        target !== document.documentElement && waiting.size < 20000) waiting.add(target);
+        target !== document.documentElement && waiting.length < 20000) waiting[waiting.length] = target;
   };
   EventTarget.prototype.addEventListener = function addEventListener(type, ...rest) {
     if (KINDS.has(type)) note(this);
@@ -32,12 +34,16 @@
       });
     }
   }
-  add.call(globalThis, "agentgym:ask", () => {
-    for (const element of waiting) {
-      if (!element.isConnected) continue;
-      waiting.delete(element);
-      send.call(element, new Event("agentgym:heard", { composed: true }));
+  const connected = Object.getOwnPropertyDescriptor(Node.prototype, "isConnected").get;
+  const stop = Event.prototype.stopImmediatePropagation;
+  add.call(globalThis, "agentgym:ask", (event) => {
+    apply(stop, event, []); // no script of the page is told that it is read
+    const later = [];
+    for (let i = 0; i < waiting.length; i++) {
+      if (!apply(connected, waiting[i], [])) later[later.length] = waiting[i];
+      else apply(send, waiting[i], [new Heard("agentgym:heard", { composed: true })]);
     }
+    waiting = later;
   }, true);
 
   for (const name of ["RTCPeerConnection", "webkitRTCPeerConnection", "RTCDataChannel",

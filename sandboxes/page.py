@@ -109,6 +109,10 @@ class PageSettings:
         return parts.hostname in self.hosts and (port in (None, 80, 443))
 
 
+IN_VIEW, ACTED_ON, HIT, SCROLLS = 1, 2, 4, 8
+"""Of `Row.flags`: any of it can be seen, it may be acted on, nothing lies over it, it scrolls."""
+
+
 class Row(NamedTuple):
     """An element, or a run of text."""
 
@@ -121,23 +125,23 @@ class Row(NamedTuple):
     states: Sequence[str]
     box: Box | None
     flags: int
-    """1: in view; 2: may be acted on; 4: nothing lies over it; 8: it scrolls."""
+    """A sum of `IN_VIEW`, `ACTED_ON`, `HIT`, `SCROLLS`."""
     attributes: Mapping[str, str]
 
     @property
     def in_view(self) -> bool:
-        """Whether any of it is in the viewport."""
-        return bool(self.flags & 1)
+        """Whether any of it is in the viewport, and not cut off by what it is in."""
+        return bool(self.flags & IN_VIEW)
 
     @property
     def clickable(self) -> bool:
         """Whether it may be acted on."""
-        return bool(self.flags & 2)
+        return bool(self.flags & ACTED_ON)
 
     @property
     def hit(self) -> bool:
         """Whether a click would meet it."""
-        return bool(self.flags & 4)
+        return bool(self.flags & HIT)
 
 
 class Tab(NamedTuple):

@@ -9,7 +9,7 @@ from json import dumps
 from typing import TYPE_CHECKING, Any
 
 from agentgym.sandboxes.openpage import OpenPage
-from agentgym.sandboxes.page import PageState, Row, Tab
+from agentgym.sandboxes.page import HIT, IN_VIEW, Box, PageState, Row, Tab
 from agentgym.sandboxes.traffic import Frame, Overtaken
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ _MOST_FRAMES = 30
 _DEEPEST_FRAME = 4
 _LONGEST_URL = 2_000
 _FRAME_ROLES = ("iframe", "frame")
+_NOTHING: Box = (0, 0, 0, 0)
 
 
 class Reader:
@@ -78,10 +79,22 @@ class Reader:
         return told
 
     async def _merged(
-        self, page: OpenPage, frame: Frame, told: Any, asked: dict[str, Any], depth: int, level: int
+        self,
+        page: OpenPage,
+        frame: Frame,
+        told: Any,
+        asked: dict[str, Any],
+        depth: int,
+        level: int,
+        seen: Box | None = None,
     ) -> list[Row]:
-        """Rows of a frame and of the frames in it, boxes in pixels of the viewport."""
+        """Rows of a frame and of the frames in it, boxes in pixels of the viewport.
+
+        `seen` is what is seen of a frame that is in another.
+        """
         own = _rows(told, round(frame.x), round(frame.y), depth)
+        if seen is not None:
+            own = [row if _overlap(row.box, seen) else _out_of_view(row) for row in own]
         rows: list[Row] = []
         taken = 0
         for place, number in zip(*told["ids"], strict=True):
@@ -92,12 +105,18 @@ class Reader:
                 self._frames += 1
                 if self._frames <= _MOST_FRAMES:
                     rows += own[taken : place + 1]
-                    rows += await self._inside(page, frame, row, asked, level + 1)
+                    rows += await self._inside(page, frame, row, asked, level + 1, seen)
                     taken = place + 1
         return rows + own[taken:]
 
     async def _inside(
-        self, page: OpenPage, outer: Frame, row: Row, asked: dict[str, Any], level: int
+        self,
+        page: OpenPage,
+        outer: Frame,
+        row: Row,
+        asked: dict[str, Any],
+        level: int,
+        around: Box | None,
     ) -> list[Row]:
         try:
             found = await self._frame_of(page, outer, row.id)
@@ -109,7 +128,9 @@ class Reader:
         except (Overtaken, KeyError):
             note = "(this frame cannot be read)"
             return [Row(0, row.depth + 1, "text", note, None, (), None, 0, {})]
-        return await self._merged(page, frame, told, asked, row.depth + 1, level)
+        seen = _common(row.box or _NOTHING, around or (0, 0, *page.settings.viewport))
+        rows = await self._merged(page, frame, told, asked, row.depth + 1, level, seen)
+        return [each for each in rows if each.in_view or not asked["viewport"] or _is_flat(each)]
 
     async def _frame_of(self, page: OpenPage, outer: Frame, number: int) -> str | None:
         """Which frame an element holds."""
@@ -126,6 +147,25 @@ class Reader:
         if frame:
             page.frame_rows[frame] = number
         return str(frame) if frame else None
+
+
+def _common(box: Box, other: Box) -> Box:
+    left, top, right, bottom = box
+    return (max(left, other[0]), max(top, other[1]), min(right, other[2]), min(bottom, other[3]))
+
+
+def _overlap(box: Box | None, other: Box) -> bool:
+    left, top, right, bottom = _common(box or _NOTHING, other)
+    return left < right and top < bottom
+
+
+def _is_flat(row: Row) -> bool:
+    """Whether it has no place of its own, as the options of a list that is closed."""
+    return not _overlap(row.box, row.box or _NOTHING)
+
+
+def _out_of_view(row: Row) -> Row:
+    return row._replace(flags=row.flags & ~(IN_VIEW | HIT))
 
 
 def _rows(told: Any, x: int, y: int, depth: int) -> list[Row]:

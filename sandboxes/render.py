@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from agentgym.errors import ConfigError, did_you_mean
 from agentgym.sandboxes.page import PageState, Row
 
-Formatter = Callable[[PageState], Iterator[str]]
+Formatter = Callable[[PageState], Iterator[tuple[str, Row]]]
 
 
 def render(
@@ -28,7 +28,7 @@ def render(
     """
     if view not in VIEWS:
         raise ConfigError(f"view is {view!r}: give {', '.join(VIEWS)}{did_you_mean(view, VIEWS)}")
-    lines = list(VIEWS[view](page)) if not boxes else list(_boxed(page, view))
+    lines = [_boxed(line, row) if boxes and row.id else line for line, row in VIEWS[view](page)]
     ends = itertools.accumulate(len(line) + 1 for line in lines)
     kept = [line for line, end in zip(lines, ends, strict=True) if end <= max_chars]
     left = len(lines) - len(kept) + page.cut
@@ -39,14 +39,8 @@ def render(
     return "\n".join(kept)
 
 
-def _boxed(page: PageState, view: str) -> Iterator[str]:
-    shown = list(VIEWS[view](page))
-    boxed = [row for row in page.rows] if len(shown) == len(page.rows) else []
-    if not boxed:
-        yield from shown
-        return
-    for line, row in zip(shown, boxed, strict=True):
-        yield f"{line} @{','.join(map(str, row.box))}" if row.id and row.box else line
+def _boxed(line: str, row: Row) -> str:
+    return f"{line} @{','.join(map(str, row.box))}" if row.box else line
 
 
 def describe(row: Row) -> str:
@@ -87,15 +81,15 @@ def _quote(text: str) -> str:
     return f'"{text}"'
 
 
-def _tree(page: PageState) -> Iterator[str]:
+def _tree(page: PageState) -> Iterator[tuple[str, Row]]:
     for row in page.rows:
-        yield "  " * min(row.depth, 24) + describe(row)
+        yield "  " * min(row.depth, 24) + describe(row), row
 
 
-def _flat(page: PageState) -> Iterator[str]:
+def _flat(page: PageState) -> Iterator[tuple[str, Row]]:
     for row in page.rows:
         if row.id or (row.role in ("text", "heading", "cell", "columnheader") and row.name):
-            yield describe(row)
+            yield describe(row), row
 
 
 _TAGS = {
@@ -108,11 +102,11 @@ _TAGS = {
 _VOID = frozenset({"input", "img"})
 
 
-def _html(page: PageState) -> Iterator[str]:
+def _html(page: PageState) -> Iterator[tuple[str, Row]]:
     for row in page.rows:
         indent = " " * min(row.depth, 24)
         if row.role == "text":
-            yield indent + html.escape(row.name, quote=False)
+            yield indent + html.escape(row.name, quote=False), row
             continue
         tag = _TAGS.get(row.role, "div")
         told = {"id": str(row.id)} if row.id else {}
@@ -126,31 +120,32 @@ def _html(page: PageState) -> Iterator[str]:
         said = "".join(f' {key}="{html.escape(value)}"' for key, value in told.items())
         said += "".join(f" {state}" for state in row.states)
         inside = html.escape(row.name, quote=False)
-        yield f"{indent}<{tag}{said}>" + (
-            f"{inside}</{tag}>" if inside and tag not in _VOID else ""
-        )
+        closed = f"{inside}</{tag}>" if inside and tag not in _VOID else ""
+        yield f"{indent}<{tag}{said}>{closed}", row
 
 
-def _markdown(page: PageState) -> Iterator[str]:
+def _markdown(page: PageState) -> Iterator[tuple[str, Row]]:
     for row in page.rows:
-        number = f"[{row.id}]" if row.id else ""
-        states = f" ({', '.join(row.states)})" if row.states else ""
-        if row.role == "text":
-            yield row.name
-        elif row.role == "heading":
-            yield f"## {row.name}"
-        elif row.role == "link":
-            yield f"{number}({row.name}){states}"
-        elif row.role == "listitem":
-            yield f"- {row.name}"
-        elif row.role in ("checkbox", "radio"):
-            yield f"{number} [{'x' if 'checked' in row.states else ' '}] {row.name}"
-        elif row.value is not None:
-            yield f"{number} {row.role} {row.name}: {row.value or '(empty)'}{states}"
-        elif row.id:
-            yield f"{number} **{row.name or row.role}**{states}"
-        elif row.name:
-            yield row.name
+        if line := _markdown_of(row):
+            yield line, row
+
+
+def _markdown_of(row: Row) -> str:
+    number = f"[{row.id}]" if row.id else ""
+    states = f" ({', '.join(row.states)})" if row.states else ""
+    if row.role == "heading":
+        return f"## {row.name}"
+    if row.role == "link":
+        return f"{number}({row.name}){states}"
+    if row.role == "listitem":
+        return f"- {row.name}"
+    if row.role in ("checkbox", "radio"):
+        return f"{number} [{'x' if 'checked' in row.states else ' '}] {row.name}"
+    if row.value is not None:
+        return f"{number} {row.role} {row.name}: {row.value or '(empty)'}{states}"
+    if row.id and row.role != "text":
+        return f"{number} **{row.name or row.role}**{states}"
+    return f"{number} {row.name}".lstrip()
 
 
 VIEWS: Mapping[str, Formatter] = {

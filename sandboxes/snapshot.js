@@ -9,8 +9,10 @@
 
   // Forms and documents show what is in them by its name, in place of their own properties: these
   // are looked up where they are defined.
+  const RAW = Symbol();
   const shield = (thing) => new Proxy(thing, {
     get: (_, name) => {
+      if (name === RAW) return thing;
       for (let at = Object.getPrototypeOf(thing); at; at = Object.getPrototypeOf(at)) {
         const found = Object.getOwnPropertyDescriptor(at, name);
         if (!found) continue;
@@ -24,13 +26,15 @@
     const name = node.localName; // of a form, it may be what is in it; of a text there is none
     return name === "form" || typeof name !== "string" && name !== undefined;
   };
+  const safe = (node) => node && isForm(node) && !node[RAW] ? shield(node) : node;
+  const raw = (node) => node && isForm(node) ? node[RAW] || node : node;
   const dom = shield(document);
   const elementAt = Document.prototype.elementFromPoint.bind(document);
   const getParent = Object.getOwnPropertyDescriptor(Node.prototype, "parentNode").get;
-  const getFirst = Object.getOwnPropertyDescriptor(Node.prototype, "firstChild").get;
-  const getNext = Object.getOwnPropertyDescriptor(Node.prototype, "nextSibling").get;
-  const firstOf = (node) => isForm(node) ? getFirst.call(node) : node.firstChild;
-  const nextOf = (node) => isForm(node) ? getNext.call(node) : node.nextSibling;
+  const parentOf = (node) =>
+    getParent.call(raw(node)) || (node instanceof ShadowRoot ? node.host : null);
+  const firstOf = (node) => safe(node).firstChild;
+  const nextOf = (node) => safe(node).nextSibling;
 
   // The clipboard is one for all pages of a browser: what is copied is told, to be kept apart, and
   // what is to be pasted is put there just before.
@@ -90,10 +94,12 @@
     return id;
   };
 
+  const lookup = (id) => safe(nodes.get(id)?.deref());
+
   const ROLES = {
-    A: "link", AREA: "link", BUTTON: "button", SELECT: "combobox", TEXTAREA: "textbox",
+    A: "link", BUTTON: "button", SELECT: "combobox", TEXTAREA: "textbox",
     OPTION: "option", OPTGROUP: "group", SUMMARY: "button", DETAILS: "group", DIALOG: "dialog",
-    IMG: "img", SVG: "img", CANVAS: "canvas", VIDEO: "video", AUDIO: "audio", IFRAME: "iframe",
+    IMG: "img", SVG: "img", CANVAS: "canvas", VIDEO: "video", AUDIO: "audio", IFRAME: "iframe", FRAME: "frame",
     H1: "heading", H2: "heading", H3: "heading", H4: "heading", H5: "heading", H6: "heading",
     UL: "list", OL: "list", LI: "listitem", DL: "list", DT: "term", DD: "definition",
     TABLE: "table", TR: "row", TD: "cell", TH: "columnheader", CAPTION: "caption",
@@ -122,6 +128,8 @@
   const STRUCTURE = new Set(["list", "menu", "tablist", "tabpanel", "dialog", "table",
     "rowgroup", "form", "main", "navigation", "banner", "contentinfo", "region", "toolbar",
     "menubar", "tree", "grid", "radiogroup", "group"]);
+  const CLOSED = new Set(["TEXTAREA", "IFRAME", "FRAME", "CANVAS", "VIDEO", "AUDIO"]);
+  const FLAT = new Set(["inline", "table-cell", "table-row"]); // what neither scrolls nor cuts off
   const WHOLE = new Set(["TR", "LI", "P", "ARTICLE", "DT", "DD", "TBODY"]);
   const NAMED_BY_CONTENT = new Set([
     "link", "button", "option", "heading", "cell", "columnheader", "rowheader", "tab", "menuitem",
@@ -132,6 +140,13 @@
   const SILENT = new Set([
     "SCRIPT", "STYLE", "NOSCRIPT", "TEMPLATE", "HEAD", "META", "LINK", "TITLE", "BR", "WBR",
   ]);
+
+  const OF_HTML = new Set(["SELECT", "OPTION", "OPTGROUP", "INPUT", "TEXTAREA", "SLOT", "IFRAME",
+    "FRAME", "DETAILS", "LABEL", "PROGRESS", "METER"]);
+  const tagOf = (element) => {
+    const tag = element.tagName.toUpperCase();
+    return OF_HTML.has(tag) && !(element instanceof HTMLElement) ? "" : tag;
+  };
 
   // Colours as #rrggbb; "" for those that everything has.
   const DULL_COLOURS = new Set(["#efefef", "#ffffff"]);
@@ -145,9 +160,9 @@
 
   const squeeze = (text) => text.replace(/\s+/g, " ").trim();
 
-  const roleOf = (element, tag = element.tagName.toUpperCase()) => {
+  const roleOf = (element, tag = tagOf(element)) => {
     const told = element.getAttribute("role");
-    const first = told ? told.trim().split(/\s+/)[0].toLowerCase() : "";
+    const first = told ? told.trim().split(/\s+/)[0].toLowerCase().slice(0, 40) : "";
     if (first === "none" || first === "presentation" || first === "generic") return "";
     if (first) return first;
     if (tag === "INPUT") return INPUTS[element.type] || "textbox";
@@ -160,18 +175,23 @@
   const textOf = (element, most) => {
     if (!element.firstElementChild) return squeeze(element.textContent).slice(0, most);
     let text = "";
-    const gather = (node) => {
-      for (let each = firstOf(node); each && text.length <= most; each = nextOf(each)) {
-        const child = isForm(each) ? shield(each) : each;
-        if (child.nodeType === 3) text += child.data;
-        else if (child.nodeType === 1 && !SILENT.has(child.tagName.toUpperCase())) {
-          const alt = child.getAttribute("aria-label") || child.getAttribute("alt");
-          text += " ";
-          if (alt) text += alt;
-          else if (child.checkVisibility === undefined || child.checkVisibility()) gather(each);
-          text += " ";
-        }
+    const take = (each) => {
+      const child = safe(each);
+      if (child.nodeType === 3) text += child.data;
+      else if (child.nodeType === 1) {
+        const tag = tagOf(child);
+        if (SILENT.has(tag)) return;
+        const alt = child.getAttribute("aria-label") || child.getAttribute("alt");
+        const assigned = tag === "SLOT" ? child.assignedNodes() : [];
+        text += " ";
+        if (alt) text += alt;
+        else if (assigned.length) assigned.forEach(take);
+        else if (tag === "SLOT" || child.checkVisibility()) gather(child.shadowRoot || child);
+        text += " ";
       }
+    };
+    const gather = (node) => {
+      for (let each = firstOf(node); each && text.length <= most; each = nextOf(each)) take(each);
     };
     gather(element);
     return squeeze(text).slice(0, most);
@@ -194,7 +214,7 @@
       const text = squeeze([...labels].map((label) => textOf(label, most)).join(" "));
       if (text) return text.slice(0, most);
     }
-    const alt = element.getAttribute("alt");
+    const alt = element.getAttribute(element.tagName === "OPTGROUP" ? "label" : "alt");
     if (alt && alt.trim()) return squeeze(alt).slice(0, most);
     if (INTERACTIVE.has(role) && NAMED_BY_CONTENT.has(role) ||
         NAMED_BY_CONTENT.has(role) && !element.firstElementChild) {
@@ -206,7 +226,7 @@
   };
 
   const valueOf = (element, role, most) => {
-    if (role === "password") return "•".repeat(Math.min(element.value.length, 64));
+    if (role === "password") return "•".repeat(Math.min(String(element.value ?? "").length, 64));
     if (element.tagName === "SELECT") {
       return [...element.selectedOptions].map((o) => squeeze(o.label)).join(", ").slice(0, most);
     }
@@ -216,7 +236,8 @@
     }
     if (element.tagName === "PROGRESS" || element.tagName === "METER") return String(element.value);
     if (role === "textbox") return squeeze(element.innerText || "").slice(0, most);
-    return element.getAttribute("aria-valuenow");
+    const now = element.getAttribute("aria-valuenow");
+    return now === null ? null : now.slice(0, most);
   };
 
   const statesOf = (element, role, focused) => {
@@ -237,27 +258,33 @@
 
   const deepElementFromPoint = (x, y) => {
     let found = elementAt(x, y);
-    while (found && found.shadowRoot) {
-      const inner = found.shadowRoot.elementFromPoint(x, y);
+    for (let root; found && (root = safe(found).shadowRoot);) {
+      const inner = root.elementFromPoint(x, y);
       if (!inner || inner === found) break;
       found = inner;
     }
     return found;
   };
 
+  const overlaps = (box, clip) => box.right > clip.left && box.left < clip.right &&
+    box.bottom > clip.top && box.top < clip.bottom;
+  const intersect = (clip, box) => ({
+    left: Math.max(clip.left, box.left), top: Math.max(clip.top, box.top),
+    right: Math.min(clip.right, box.right), bottom: Math.min(clip.bottom, box.bottom),
+  });
+
   const contains = (outer, inner) => {
-    for (let node = inner; node; node = getParent.call(node) || node.host) {
-      if (node === outer) return true;
-    }
+    for (let node = inner; node; node = parentOf(node)) if (node === outer) return true;
     return false;
   };
 
-  // Where to point at an element: the middle of the first of its boxes that is on the page.
-  const pointOf = (element) => {
+  // Where to point at an element: the middle of the first of its boxes that can be seen.
+  const pointOf = (element, seen = { left: 0, top: 0, right: innerWidth, bottom: innerHeight }) => {
     for (const box of element.getClientRects()) {
-      const left = Math.max(box.left, 0), right = Math.min(box.right, innerWidth);
-      const top = Math.max(box.top, 0), bottom = Math.min(box.bottom, innerHeight);
-      if (right - left > 0 && bottom - top > 0) return [(left + right) / 2, (top + bottom) / 2];
+      const part = intersect(seen, box);
+      if (part.right - part.left > 0 && part.bottom - part.top > 0) {
+        return [(part.left + part.right) / 2, (part.top + part.bottom) / 2];
+      }
     }
     return null;
   };
@@ -274,17 +301,34 @@
     return box;
   };
 
-  const isHit = (element, x, y) => {
+  // Whether a point of an element is cut off by what it is in, or nothing of it is shown or lives.
+  const isCutOff = (element, found, x, y) => {
+    if (!safe(element).checkVisibility() || safe(element).closest("[inert]")) return true;
+    for (let node = parentOf(element); node && node !== found; node = parentOf(node)) {
+      if (node.nodeType !== 1 && !isForm(node)) continue;
+      const style = getComputedStyle(node);
+      if (style.overflowX === "visible" && style.overflowY === "visible") continue;
+      const box = safe(node).getBoundingClientRect();
+      if (x < box.left || x >= box.right || y < box.top || y >= box.bottom) return true;
+    }
+    return false;
+  };
+
+  const isHit = (given, x, y) => {
+    const element = raw(given);
     const found = deepElementFromPoint(x, y);
     if (!found) return false;
-    if (contains(element, found) || contains(found, element)) return true;
-    const label = found.closest?.("label");
+    if (contains(element, found)) return true;
+    if (contains(found, element)) return !isCutOff(element, found, x, y);
+    const label = safe(found).closest("label");
     return !!label && label.control === element;
   };
 
   const heard = new WeakSet();
+  let asking = false;
   addEventListener("agentgym:heard", (event) => {
-    const found = event.composedPath()[0];
+    event.stopImmediatePropagation();
+    const found = asking ? event.composedPath()[0] : null;
     if (found instanceof Element) heard.add(found);
   }, true);
 
@@ -304,14 +348,16 @@
     const { most = 20000, chars = 300, viewport = false, attrs = [], first = 0, shapes = false,
       silent = "" } = options;
     last = Math.max(last, first);
+    asking = true;
     dispatchEvent(new Event("agentgym:ask"));
+    asking = false;
     if (nodes.size > 10000) {
       for (const [id, kept] of nodes) if (!kept.deref()?.isConnected) nodes.delete(id);
     }
     const focused = activeElement();
     const body = dom.body;
     const wide = innerWidth, high = innerHeight;
-    const vastest = 0.6 * wide * high;
+    const vastest = 0.6 * wide * high, whole = { left: 0, top: 0, right: wide, bottom: high };
     const depths = [], roles = [], names = [], boxes = [], allFlags = [];
     const ids = [[], []], values = [[], []], states = [[], []], attributes = [[], []];
     const places = new Map();
@@ -357,7 +403,9 @@
       !child.hasAttribute("tabindex") && !(shapes && SHAPES[tag]) &&
       !(silent && child.matches(silent));
 
-    const visit = (node, tag, style, display, depth, pointer, covered, delegated) => {
+    // `clip` is what ancestors that hide their overflow leave to be seen (null: all), and `above`
+    // what they leave to those that are positioned absolutely.
+    const visit = (node, tag, style, display, depth, pointer, covered, delegated, clip, above) => {
       if (left <= 0) { cut++; return; }
       if (display === "none") return;
       const element = isForm(node) ? shield(node) : node;
@@ -367,7 +415,9 @@
       const box = element.getBoundingClientRect();
       const width = box.width, height = box.height;
       const sized = width > 0 && height > 0;
-      const inside = sized && box.bottom > 0 && box.right > 0 && box.top < high && box.left < wide;
+      const position = clip || above ? style.position : "static";
+      const own = position === "fixed" ? null : position === "absolute" ? above : clip;
+      const inside = sized && overlaps(box, whole) && (own === null || overlaps(box, own));
       if (viewport && sized && !inside && WHOLE.has(tag)) { outside++; return; }
       const hears = heard.has(node);
       const told = roleOf(element, tag);
@@ -384,12 +434,12 @@
         element.hasAttribute("tabindex") && element.tabIndex >= 0) && !vast && !covered &&
         (alone || !STRUCTURE.has(role))));
       const delegates = hears && !clickable && !vast;
-      const scrolls = sized && node !== body && display !== "table-cell" &&
-        display !== "table-row" && /auto|scroll/.test(style.overflowY) &&
+      const overflow = node === body || FLAT.has(display) ? "visible" : style.overflowY;
+      const scrolls = sized && (overflow === "auto" || overflow === "scroll") &&
         element.scrollHeight > element.clientHeight + 1;
       let mine = depth;
       let absorbs = false;
-      if (!hidden && (sized || option || tag === "AREA") &&
+      if (!hidden && (sized || option) &&
           (role || clickable || (scrolls && !vast))) {
         if (viewport && !inside && !option) outside++;
         else {
@@ -401,7 +451,8 @@
           const dull = !clickable && !name && (DULL.has(role) || !role) && !scrolls;
           if (role === "label" && !clickable) absorbs = !!element.control && !hidden;
           else if (!dull) {
-            const point = clickable && inside ? pointOf(element) : null;
+            const point = clickable && inside
+              ? pointOf(element, own === null ? whole : intersect(own, whole)) : null;
             const hit = point !== null && isHit(node, point[0], point[1]);
             const shown = told === "paragraph" && leaf ? "text" : role || (clickable ? "clickable" : "region");
             const at = clickable && inside ? boxOf(element, box) : box;
@@ -421,7 +472,8 @@
           }
         }
       }
-      if (tag === "TEXTAREA" || tag === "IFRAME" || tag === "FRAME" || role === "textbox") return;
+      if (CLOSED.has(tag) || role === "textbox") return;
+      if (element.hasAttributes() && style.contentVisibility === "hidden") return;
       if (tag === "SELECT" && role === "combobox" && node !== focused && element.options.length > 60) {
         const told = element.options.length + " options: read(" + identify(node) + ") lists them";
         say(mine, "text", told, box, inside ? 1 : 0);
@@ -432,6 +484,10 @@
         if (!mute) tell(element.textContent, mine, box, sized, inside);
         return;
       }
+      const cuts = overflow !== "visible";
+      const inner = cuts ? intersect(own || whole, box) : own;
+      const moved = inner && style.position !== "static" ? inner : above;
+      const shut = tag === "DETAILS" && !element.open;
       const assigned = tag === "SLOT" ? element.assignedNodes() : NONE;
       const slotted = assigned.length > 0;
       let at = 0;
@@ -440,11 +496,11 @@
       for (; child; child = slotted ? assigned[++at] : nextOf(child)) {
         const form = isForm(child);
         const kind = form ? 1 : child.nodeType;
-        if (kind === 3) text += child.data;
+        if (kind === 3 && !shut) text += child.data;
         if (kind !== 1) continue;
-        const itsTag = form ? "FORM" : child.tagName.toUpperCase();
+        const itsTag = form ? "FORM" : tagOf(child);
         if (itsTag === "BR") text += " ";
-        if (SILENT.has(itsTag)) continue;
+        if (SILENT.has(itsTag) || shut && itsTag !== "SUMMARY") continue;
         const its = getComputedStyle(child);
         const itsDisplay = its.display;
         if (!form && !delegates && isRun(child, itsTag, its, itsDisplay, points)) {
@@ -453,7 +509,12 @@
         }
         if (text && !mute) tell(text, mine, box, sized, inside);
         text = "";
-        visit(child, itsTag, its, itsDisplay, mine, points || pointer, covered || absorbs, delegates);
+        try {
+          visit(child, itsTag, its, itsDisplay, mine, points || pointer, covered || absorbs, delegates,
+            inner, moved);
+        } catch {
+          say(mine, "text", "(an element that cannot be read)", box, 0);
+        }
       }
       if (text && !mute) tell(text, mine, box, sized, inside);
     };
@@ -461,7 +522,7 @@
     const root = body || dom.documentElement;
     if (root) {
       const style = getComputedStyle(root);
-      visit(root, root.tagName.toUpperCase(), style, style.display, 0, false, false, false);
+      visit(root, tagOf(safe(root)), style, style.display, 0, false, false, false, null, null);
     }
     const page = dom.scrollingElement || dom.documentElement;
     return JSON.stringify({
@@ -476,7 +537,7 @@
 
   // Where the inside of a frame begins on the page around it.
   const inner = (id) => {
-    const element = nodes.get(id)?.deref();
+    const element = lookup(id);
     if (!element || !element.isConnected) return JSON.stringify({ error: "stale" });
     const box = element.getBoundingClientRect();
     const style = getComputedStyle(element);
@@ -502,7 +563,7 @@
 
   // Bring an element into view and say where to point at it, or why that cannot be done.
   const aim = (id, disabled = false) => {
-    const element = nodes.get(id)?.deref();
+    const element = lookup(id);
     if (!element || !element.isConnected) return JSON.stringify({ error: "stale" });
     if (!disabled && (element.disabled || element.ariaDisabled === "true")) {
       return JSON.stringify({ error: "disabled" });
@@ -520,7 +581,7 @@
     if (!point) {
       point = pointOf(element);
       if (!point) return JSON.stringify({ error: "offscreen" });
-      const over = deepElementFromPoint(point[0], point[1]);
+      const over = safe(deepElementFromPoint(point[0], point[1]));
       const by = over ? (roleOf(over) || over.tagName.toLowerCase()) + " " + textOf(over, 60) : "";
       return JSON.stringify({ error: "covered", by: squeeze(by) });
     }
@@ -528,7 +589,7 @@
   };
 
   const focus = (id) => {
-    const element = nodes.get(id)?.deref();
+    const element = lookup(id);
     if (!element || !element.isConnected) return JSON.stringify({ error: "stale" });
     if (element.disabled) return JSON.stringify({ error: "disabled" });
     const editable = element.isContentEditable || element.tagName === "TEXTAREA" ||
@@ -554,7 +615,7 @@
   };
 
   const put = (id, value) => {
-    const element = nodes.get(id)?.deref();
+    const element = lookup(id);
     if (!element || !element.isConnected) return JSON.stringify({ error: "stale" });
     element.focus();
     const setter = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value").set;
@@ -567,7 +628,7 @@
   };
 
   const choose = (id, values) => {
-    const element = nodes.get(id)?.deref();
+    const element = lookup(id);
     if (!element || !element.isConnected) return JSON.stringify({ error: "stale" });
     if (element.disabled) return JSON.stringify({ error: "disabled" });
     if (element.tagName !== "SELECT") return JSON.stringify({ error: "not_select" });
@@ -586,26 +647,26 @@
   };
 
   const describe = (id) => {
-    const element = nodes.get(id)?.deref();
+    const element = lookup(id);
     if (!element || !element.isConnected) return JSON.stringify({ error: "stale" });
     return JSON.stringify({ text: element.innerText || element.value || "", checked: !!element.checked,
       tag: element.tagName, type: element.type || "" });
   };
 
   const scroll = (id, dx, dy) => {
-    let element = id ? nodes.get(id)?.deref() : null;
+    let element = id ? lookup(id) : null;
     if (id && (!element || !element.isConnected)) return JSON.stringify({ error: "stale" });
     while (element && !(element.scrollHeight > element.clientHeight + 1 ||
-        element.scrollWidth > element.clientWidth + 1)) element = element.parentElement;
+        element.scrollWidth > element.clientWidth + 1)) element = safe(element.parentElement);
     (element || dom.scrollingElement || dom.documentElement)
       .scrollBy({ left: dx, top: dy, behavior: "instant" });
     return JSON.stringify({});
   };
 
   const scrollAt = (x, y, dx, dy) => {
-    let element = deepElementFromPoint(x, y);
+    let element = safe(deepElementFromPoint(x, y));
     const before = () => [element.scrollLeft, element.scrollTop].join();
-    for (; element; element = element.parentNode || element.host) {
+    for (; element; element = safe(parentOf(element))) {
       if (!element.scrollBy) continue;
       const was = before();
       element.scrollBy({ left: dx, top: dy, behavior: "instant" });
@@ -615,7 +676,7 @@
   };
 
   const isOn = (id, x, y) => {
-    const element = nodes.get(id)?.deref();
+    const element = lookup(id);
     return JSON.stringify({ on: !!element && isHit(element, x, y) });
   };
 

@@ -260,6 +260,8 @@ SAID = [
     ),
     (computer_13, step("CLICK", x=5, y=6), "click_at(5.0, 6.0)"),
     (computer_13, step("CLICK"), "mouse_down()\nmouse_up()"),
+    (computer_13, '{"action_type": "CLICK", "x": 5, "y": 6}', "click_at(5.0, 6.0)"),
+    (computer_13, '{"action_type": "TYPING", "text": "hi"}', 'type("hi")'),
     (
         computer_13,
         step("CLICK", x=5, y=6, button="right", num_clicks=2),
@@ -317,6 +319,14 @@ def read(name, said):
 )  # fmt: skip
 def test_what_nobody_says_is_refused_and_never_raises_else(name, said):
     assert read(name, said) in ("", "parse", "arguments", "unknown_verb")
+
+
+@pytest.mark.parametrize(
+    "said", [step("RIGHT_CLICK"), step("DOUBLE_CLICK"), step("CLICK", button="right"),
+             step("CLICK", num_clicks=2), step("MOUSE_DOWN", button="right"), step("TYPING")],
+)  # fmt: skip
+def test_nothing_that_was_said_is_left_out(said):
+    assert read("computer_13", said) == "arguments"
 
 
 @given(st.sampled_from(sorted(SPELLINGS)), st.text(max_size=80))

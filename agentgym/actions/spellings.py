@@ -248,7 +248,8 @@ def _tool_call(said: str, whose: str) -> tuple[str, Mapping[str, Any]]:
     except (ValueError, RecursionError) as error:
         raise _unknown(said, whose) from error
     name = told.get("name", told.get("action_type"))
-    given = told.get("arguments", told.get("parameters", {}))
+    beside = {key: value for key, value in told.items() if key != "action_type"}
+    given = told.get("arguments", told.get("parameters", beside if "action_type" in told else {}))
     if isinstance(given, str):
         try:
             given = json.loads(given)
@@ -265,7 +266,8 @@ def _tool_call(said: str, whose: str) -> tuple[str, Mapping[str, Any]]:
 def computer_13(said: str) -> Action:
     """OSWorld's `computer_13`: `{"action_type": "CLICK", "parameters": {"x": 1, "y": 2}}`.
 
-    `WAIT`, `DONE` and `FAIL` may stand alone. Scrolling counts notches, up positive, as there.
+    The parameters may also stand beside the type; `WAIT`, `DONE` and `FAIL` may stand alone.
+    Scrolling counts notches, up positive, as there.
 
     Raises:
         InvalidAction: Of kind `parse` or `arguments`.
@@ -284,11 +286,13 @@ def computer_13(said: str) -> Action:
     }
     if name in clicks:
         if x is None:  # where the pointer is
+            _is_left(name, given)
             return canonical(_call("mouse_down"), _call("mouse_up"))
         return canonical(_call("click_at", x=x, y=y, **clicks[name]))
     if name == "MOVE_TO":
         return canonical(_call("move", x=x, y=y))
     if name in ("MOUSE_DOWN", "MOUSE_UP"):
+        _is_left(name, given)
         return canonical(_call(name.lower()))
     if name == "DRAG_TO":
         ends = [_call("mouse_down"), _call("move", x=x, y=y), _call("mouse_up")]
@@ -299,12 +303,19 @@ def computer_13(said: str) -> Action:
             return canonical(_call("scroll", dy=str(round(down))))
         return canonical(_call("scroll", dy="right" if across > 0 else "left"))
     if name == "TYPING":
-        return canonical(_call("type", text=given.get("text", "")))
+        return canonical(_call("type", text=given.get("text")))
     if name == "PRESS":
         return canonical(_call("press", keys=keys(str(given.get("key", "")))))
     if name == "HOTKEY" and isinstance(given.get("keys"), list):
         return canonical(_call("press", keys=keys("+".join(map(str, given["keys"])))))
     raise _unknown(said, "computer_13")
+
+
+def _is_left(name: str, given: Mapping[str, Any]) -> None:
+    """Where no point is given, only the left button can be pressed, once."""
+    usual = given.get("button") in (None, "left") and given.get("num_clicks") in (None, 1)
+    if name in ("RIGHT_CLICK", "DOUBLE_CLICK") or not usual:
+        raise InvalidAction("arguments", f"{name}: give x and y, or the left button, once")
 
 
 def _notches(said: object) -> float:

@@ -331,6 +331,53 @@ def test_other_processes_are_not_answered():
         caught.value.close()
 
 
+ODD = [
+    "<div role=password>x</div>",
+    "<form role=button>Go <b>on</b></form><form role=listitem>One <i>two</i></form>",
+    "<form onclick='1' role=none>Go</form>",
+    "<svg><select></select><slot/></svg><math><select></select></math>",
+    f"<div role={'x' * 50_000}>long</div>",
+    "<form style='position:fixed;inset:0'><input name=closest><input name=shadowRoot></form>",
+    "<form style='position:fixed;inset:0'><input name=getAttribute><input name=tagName></form>",
+    "<form><input name=localName><input name=firstChild><input name=nextSibling></form>",
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
+def test_no_element_keeps_the_rest_of_a_page_from_being_read(odd):
+    with browse(f"<button id=b>Here</button>{odd}<p>The end") as driver:
+        assert 'text "The end"' in driver.text()
+        with contextlib.suppress(InvalidAction):
+            driver.do(f"click({driver.id('Here')})")
+        driver.do("scroll_at(400, 300, 100)")
+        assert 'text "The end"' in driver.text()
+
+
+@pytest.mark.parametrize("name", ["parentNode", "parentElement", "host", "scrollBy", "shadowRoot"])
+def test_fields_named_as_what_scrolls_lead_nowhere_else(name):
+    page = f"<form style='padding:90px'><input name={name}><b onclick=1>Go</b></form>"
+    with browse(f"{page}<p style='height:2000px'>Long") as driver:
+        driver.do("scroll_at(60, 60, 100)")
+        assert driver.evaluate("scrollY") == 100
+        driver.do(f'scroll("50", id={driver.id("Go")})')
+        assert driver.evaluate("scrollY") == 150
+
+
+def test_a_page_is_not_told_that_it_is_read_and_cannot_say_what_listens():
+    page = """<p id=p>plain</p><p id=q>quiet</p><b id=r>real</b><script>
+    p.dispatchEvent(new Event("agentgym:heard", {bubbles: true, composed: true}));
+    for (const kind of ["ask", "heard"])
+      addEventListener("agentgym:" + kind, () => { q.textContent = "told" }, true);
+    r.addEventListener("click", () => 1);
+    EventTarget.prototype.dispatchEvent = Event = () => { q.textContent = "told" };</script>"""
+    with browse(page) as driver:
+        assert driver.text().splitlines() == [
+            'text "plain"',
+            'text "quiet"',
+            '[1] clickable "real"',
+        ]
+
+
 def test_a_page_that_leads_elsewhere_is_left_again():
     page = "<a id=a href='http://example.com/'>out</a><a href='http://other.test/'>sibling</a>"
     with browse(page) as driver:

@@ -186,6 +186,18 @@ def test_a_world_whose_first_page_hangs_is_a_fault_that_says_so():
         env.reset(seed=0)
 
 
+@pytest.mark.parametrize("obs", ["text", "both"])
+def test_while_a_question_is_open_the_picture_is_grey(obs):
+    page = "<button onclick='confirm(1)'>Ask</button>"
+    with world(page, obs=obs, render_mode="rgb_array") as env:
+        env.reset(seed=0)
+        assert (env.render() != 128).any()
+        shown, *_ = env.step("click(1)")
+        assert "A question is open: 1" in (shown if obs == "text" else shown["text"])
+        assert env.render().shape == (300, 400, 3)
+        assert (env.render() == 128).all()
+
+
 def test_a_step_on_a_page_that_hangs_is_an_observation_and_the_next_a_fault():
     page = "<button onclick='while(true){}'>Hang</button>"
     with world(page, {"deadline_s": 0.7}, obs="both") as env:

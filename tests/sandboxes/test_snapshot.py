@@ -85,6 +85,15 @@ def test_every_view_shows_every_name_and_number(view):
             assert f"[{number}]" in text or f'id="{number}"' in text
 
 
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_says_where_elements_are(view):
+    with browse(FORM) as driver:
+        page = driver.look()
+        lines = render(page, view, boxes=True).splitlines()
+        numbered = [row for row in page.rows if row.id]
+        assert sum(" @" in line for line in lines) == len(numbered) == 8
+
+
 def test_an_unknown_view_is_refused():
     with browse("x") as driver, pytest.raises(ConfigError, match="did you mean 'tree'"):
         render(driver.look(), "trees")
@@ -149,6 +158,100 @@ def test_frames_are_merged_with_boxes_of_the_page_and_can_be_acted_on():
         assert next(driver.then(f"click({deep.id})").find("button", "hit")).id == deep.id
         low = next(driver.look().find("button", "Low"))
         assert next(driver.then(f"click({low.id})").find("button", "low hit"))
+
+
+def test_frames_show_what_is_in_view_of_the_page_around_them():
+    pages = {
+        "/": "<p style='height:450px'>Above</p><iframe src=/in style='height:300px'></iframe>",
+        "/in": "<button>Near</button><p style='height:150px'></p><button>Far</button>"
+        "<select><option>One</option></select>",
+    }
+    with browse(pages) as driver:
+        near, far = (next(driver.look().find("button", name)) for name in ("Near", "Far"))
+        assert near.in_view
+        assert near.hit
+        assert not far.in_view
+        shown = [row.name for row in driver.look(viewport=True).rows]
+        assert "Near" in shown
+        assert "Far" not in shown
+        driver.do(f"click({far.id})")
+        assert next(driver.look().find("button", "Far")).in_view
+
+
+def test_framesets_are_read():
+    pages = {"/": "<frameset cols='50%,50%'><frame src=/a><frame src=/b></frameset>"}
+    with browse({**pages, "/a": "<p>Left", "/b": "<a href=/>Right</a>"}) as driver:
+        assert driver.text().splitlines() == [
+            "[1] frame",
+            '  text "Left"',
+            "[2] frame",
+            '  [3] link "Right"',
+        ]
+
+
+def test_what_a_scrolling_list_cuts_off_is_out_of_view_until_it_is_clicked():
+    links = "".join(
+        f"<li><a href='#' onclick='document.title = {i}'>Item {i}.</a>" for i in range(15)
+    )
+    page = f"<ul style='height:70px;overflow:auto'>{links}</ul><div style='height:90px'>Below</div>"
+    with browse(page) as driver:
+        first, late = (next(driver.look().find("link", f"Item {i}.")) for i in (1, 12))
+        assert (first.in_view, first.hit) == (True, True)
+        assert (late.in_view, late.hit) == (False, False)
+        after = driver.then(f"click({late.id})")
+        assert after.title == "12"
+        assert after.row(late.id).hit
+        assert not after.row(first.id).in_view
+
+
+@pytest.mark.parametrize(
+    ("style", "inner", "seen"),
+    [
+        ("height:40px;overflow:hidden", "margin-top:90px", False),
+        ("height:40px;overflow:hidden;position:relative", "position:absolute;top:90px", False),
+        ("height:40px;overflow:hidden", "position:absolute;top:90px", True),
+        ("height:40px;overflow:hidden;position:relative", "position:fixed;top:90px", True),
+        ("height:0;overflow:hidden", "", False),
+    ],
+)
+def test_what_hides_its_overflow_cuts_off_what_it_holds(style, inner, seen):
+    with browse(f"<div style='{style}'><button style='{inner}'>Go</button></div>") as driver:
+        button = next(driver.look().find("button", "Go"))
+        assert (button.in_view, button.hit) == (seen, seen)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<details><summary>More</summary>Hidden <a href=/>link</a></details>",
+        "<h1>More</h1><div hidden=until-found>Hidden</div>",
+        "<h1>More</h1><section style='content-visibility:hidden'>Hidden <b>too</b></section>",
+        "<h1>More</h1><canvas>Hidden</canvas><video>Hidden</video>",
+    ],
+)
+def test_what_is_not_shown_is_not_read(page):
+    with browse(page) as driver:
+        text = driver.text()
+        assert "More" in text
+        assert "Hidden" not in text
+        assert "link" not in text
+
+
+def test_names_come_through_slots_and_groups_of_options():
+    page = """<my-button>Save</my-button><select multiple><optgroup label=Red><option>1</optgroup>
+    <optgroup label=Blue><option>1</optgroup></select><script>
+    customElements.define("my-button", class extends HTMLElement { constructor() { super();
+      this.attachShadow({mode: "open"}).innerHTML = "<button><slot></slot></button>"; } });
+    </script>"""
+    with browse(page) as driver:
+        assert driver.text().splitlines() == [
+            '[1] button "Save"',
+            "[2] listbox",
+            '  group "Red"',
+            '    option "1"',
+            '  group "Blue"',
+            '    option "1"',
+        ]
 
 
 def test_what_is_covered_is_said():
