@@ -14,9 +14,12 @@ import logging
 import random
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import Any
+from itertools import chain, islice
+from typing import Any, TypeVar
 
 import agentgym
 from agentgym.env import Env
@@ -35,6 +38,8 @@ from agentgym.types import EpisodeKey, Policy, Sampling, Stop, Task, Trajectory
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 30.0
 
@@ -47,13 +52,47 @@ def derive_seed(seed: int, key: EpisodeKey) -> int:
 
 def episode_keys(
     env: str, task_ids: Iterable[str], *, seeds: Iterable[int] = (0,), group: int = 1
-) -> Iterator[EpisodeKey]:
-    """Every episode of a run in its order: task by task, seed by seed, the samples side by side."""
-    seeds = tuple(seeds)
-    for task_id in task_ids:
-        for seed in seeds:
-            for sample in range(group):
-                yield EpisodeKey(env, task_id, seed, sample)
+) -> list[EpisodeKey]:
+    """Every episode of a run in its order: task by task, seed by seed, the samples side by side.
+
+    Raises:
+        ConfigError: A task or seed comes twice, or there are no seeds or samples.
+    """
+    task_ids, seeds = distinct("task_ids", task_ids), distinct("seeds", seeds)
+    if not seeds:
+        raise ConfigError("seeds is empty: give at least one")
+    whole("group", group, 1)
+    return [
+        EpisodeKey(env, task_id, seed, sample)
+        for task_id in task_ids
+        for seed in seeds
+        for sample in range(group)
+    ]
+
+
+def distinct(name: str, values: Iterable[T]) -> tuple[T, ...]:
+    """`values`, for the argument `name`: a key plays once.
+
+    Raises:
+        ConfigError: One comes twice, or they are no list.
+    """
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ConfigError(f"{name} is {values!r}: give a list")
+    found = tuple(values)
+    twice = next((value for value, count in Counter(found).items() if count > 1), None)
+    if twice is not None:
+        raise ConfigError(f"{name} holds {twice!r} twice: group is for playing it again")
+    return found
+
+
+def whole(name: str, value: int, least: int) -> None:
+    """Refuse what is no whole number of at least `least`.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigError(f"{name} is {value!r}: give a whole number of at least {least}")
 
 
 class Collector:
@@ -78,7 +117,7 @@ class Collector:
         provenance: Kept with each episode.
 
     Raises:
-        ConfigError: A number is out of range.
+        ConfigError: A number is out of range, or the policy is none.
     """
 
     def __init__(
@@ -104,8 +143,12 @@ class Collector:
             ("give_up_after", 1 if give_up_after is None else give_up_after, 1),
             ("history", 0 if history is None else history, 0),
         ):
-            if value < least:
-                raise ConfigError(f"{name} is {value!r}: give a number of at least {least}")
+            whole(name, value, least)
+        if isinstance(policy, type) or not hasattr(policy, "act"):
+            raise ConfigError(
+                f"policy is {policy!r}: give an object with `async def act`, "
+                "agentgym.policy.open_policy('random') for one"
+            )
         self.make_env = make_env
         self.policy = policy
         self.concurrency = concurrency
@@ -128,12 +171,16 @@ class Collector:
         self._faults_in_a_row = 0
 
     def run(self, keys: Iterable[EpisodeKey]) -> list[Trajectory]:
-        """Play all of `keys` from plain code and return them as they ended."""
+        """Play all of `keys` from plain code or in a notebook; return them as they ended."""
 
         async def everything() -> list[Trajectory]:
             return [trajectory async for trajectory in self.stream(keys)]
 
-        return asyncio.run(everything())
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run(everything())
+        return _run_in_a_thread(everything())
 
     async def stream(self, keys: Iterable[EpisodeKey]) -> AsyncGenerator[Trajectory, None]:
         """Play `keys`, yielding each episode as it ends.
@@ -152,8 +199,8 @@ class Collector:
         async def everything() -> None:
             try:
                 async with asyncio.TaskGroup() as slots:
-                    for _ in range(self.concurrency):
-                        slots.create_task(self._slot(waiting, results, pool))
+                    for key in islice(waiting, self.concurrency):
+                        slots.create_task(self._slot(chain([key], waiting), results, pool))
             finally:
                 with suppress(asyncio.QueueFull):  # nobody waits on a full queue
                     results.put_nowait(None)
@@ -295,6 +342,26 @@ class _Slot:
                     await asyncio.to_thread(env.close)
         except Exception as error:
             logger.warning("closing %s failed: %s: %s", env, type(error).__name__, error)
+
+
+def _run_in_a_thread(work: Coroutine[Any, Any, T]) -> T:
+    """`asyncio.run` where this thread's loop is running already; an interrupt cancels `work`."""
+    begun: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[T]]] = Future()
+
+    async def there() -> T:
+        task = asyncio.create_task(work)
+        begun.set_result((asyncio.get_running_loop(), task))
+        return await task
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(int).result()  # an interrupt while it starts would find nothing to cancel
+        try:
+            return thread.submit(asyncio.run, there()).result()
+        except KeyboardInterrupt:
+            loop, task = begun.result()
+            with suppress(RuntimeError):  # it ended just now
+                loop.call_soon_threadsafe(task.cancel)
+            raise
 
 
 def _blames_policy(error: str) -> bool:

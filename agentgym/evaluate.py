@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, closing
 from dataclasses import asdict, dataclass, field, fields
@@ -23,7 +22,7 @@ from gymnasium import spaces
 
 import agentgym
 from agentgym import registry
-from agentgym.collector import Collector, episode_keys
+from agentgym.collector import Collector, distinct, episode_keys, whole
 from agentgym.env import Env
 from agentgym.errors import ConfigError, StoreError
 from agentgym.policy import describe, open_policy
@@ -73,18 +72,13 @@ class Plan:
             except (TypeError, ValueError) as error:
                 raise ConfigError(f"{name} {given!r} cannot be recorded: {error}") from error
             object.__setattr__(self, name, plain)
-        for name in ("limit", "group"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} is {value!r}: give a number of at least 1")
+        if self.limit is not None:
+            whole("limit", self.limit, 1)
+        whole("group", self.group, 1)
+        for name in ("seeds", "tasks"):
+            object.__setattr__(self, name, distinct(name, getattr(self, name)))
         if not self.seeds:
             raise ConfigError("seeds is empty: give at least one")
-        for name in ("seeds", "tasks"):  # a key plays once
-            values = tuple(getattr(self, name))
-            object.__setattr__(self, name, values)
-            twice = next((v for v, n in Counter(values).items() if n > 1), None)
-            if twice is not None:
-                raise ConfigError(f"{name} holds {twice!r} twice: group is for playing it again")
 
     @classmethod
     def from_manifest(cls, manifest: dict[str, Any]) -> Self:
@@ -137,7 +131,7 @@ class Plan:
         elif not ids:
             ids = [""]
         key = registry.key(self.env, self.env_args)
-        return list(episode_keys(key, ids, seeds=self.seeds, group=self.group))
+        return episode_keys(key, ids, seeds=self.seeds, group=self.group)
 
     def manifest(self, env: AnyEnv) -> dict[str, Any]:
         """What a run folder says of itself."""

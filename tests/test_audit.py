@@ -187,6 +187,12 @@ def test_the_command_audits_all_shipped_verifiers(command):
     assert "graded, 0.95 allowed" in out
 
 
+def test_the_command_audits_the_shipped_verifiers_of_a_kind(command):
+    code, out, _ = command("--kind", "text", "--json")
+    assert code == 0
+    assert [each["verifier"] for each in json.loads(out)["audits"]] == ["exact", "f1", "short"]
+
+
 def test_the_command_tells_what_partial_credit_an_attack_got(command, monkeypatch):
     monkeypatch.setattr(verify.base, "_registered", {})
     verify.register("secret", partly(0.95))

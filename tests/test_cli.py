@@ -818,6 +818,8 @@ def test_the_tasks_of_an_environment_are_listed(run):
     assert done.out == (
         "count:0\ncount:1\n\n3 tasks in split 'train' (of train), of which these are the first 2\n"
     )
+    registry.load_file(GUESS)
+    assert "\n1 task in split 'train'" in run("list", "examples/GuessNumber-v0").out
     assert run("list", COUNT, "--json").json["tasks"] == ["count:0", "count:1", "count:2"]
     assert refused(run("list", "CartPole-v1"), "has no list of tasks")
     assert refused(run("list", "--split", "test"), "say which")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 import threading
 from contextlib import aclosing
 
@@ -26,7 +27,7 @@ def _quick_retries(monkeypatch):
 
 
 def keys(episodes, *, world="Count", group=1):
-    return list(episode_keys(f"tests/{world}-v0", ["count:0"], seeds=range(episodes), group=group))
+    return episode_keys(f"tests/{world}-v0", ["count:0"], seeds=range(episodes), group=group)
 
 
 def maker(world="Count", **kwargs):
@@ -75,6 +76,28 @@ def test_keys_are_ordered_task_by_task_seed_by_seed_sample_by_sample():
     ]  # fmt: skip
 
 
+def test_keys_can_be_played_again():
+    wanted = episode_keys("tests/Count-v0", (id for id in ["count:0", "count:1"]))
+    assert [len(collect(Counting(), wanted)) for _ in range(2)] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"task_ids": "clean:seed=1"}, "task_ids is 'clean:seed=1': give a list"),
+        ({"task_ids": ["a", "b", "a"]}, "task_ids holds 'a' twice: group is for playing it again"),
+        ({"seeds": []}, "seeds is empty: give at least one"),
+        ({"seeds": 3}, "seeds is 3: give a list"),
+        ({"seeds": [0, 0]}, "seeds holds 0 twice: group is for playing it again"),
+        ({"group": 0}, "group is 0: give a whole number of at least 1"),
+        ({"group": 1.5}, "group is 1.5: give a whole number of at least 1"),
+    ],
+)
+def test_keys_of_nothing_or_of_one_episode_twice_are_refused(wrong, told):
+    with pytest.raises(ConfigError, match=told):
+        episode_keys("e", **{"task_ids": ["a"], **wrong})
+
+
 def test_every_key_is_played_once():
     wanted = keys(50, group=2)
     trajectories = collect(Counting(), wanted)
@@ -114,6 +137,14 @@ def test_no_more_than_concurrency_episodes_are_in_flight_and_all_slots_are_used(
     policy = Tracking()
     collect(policy, keys(60), concurrency=7)
     assert policy.most == 7
+
+
+def test_no_more_slots_are_made_than_there_are_episodes(monkeypatch):
+    slots = []
+    real = Collector._slot
+    monkeypatch.setattr(Collector, "_slot", lambda *args: (slots.append(1), real(*args))[1])
+    assert len(collect(Counting(), keys(3), concurrency=1_000_000)) == 3
+    assert len(slots) == 3
 
 
 def test_five_hundred_episodes_are_in_flight_at_once():
@@ -319,11 +350,43 @@ def test_sampling_reaches_the_policy_with_a_seed_of_the_episode():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"concurrency": 0}, {"retries": -1}, {"give_up_after": 0}, {"history": -1}]
-)
+    "wrong",
+    [{"concurrency": 0}, {"concurrency": 1.5}, {"retries": -1}, {"give_up_after": 0},
+     {"history": -1}],
+)  # fmt: skip
 def test_numbers_out_of_range_are_refused(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         Collector(maker(), Counting(), **wrong)
+
+
+@pytest.mark.parametrize("policy", ["random", Counting])
+def test_what_is_no_policy_is_refused(policy):
+    with pytest.raises(ConfigError, match=r"policy is .*: give an object with `async def act`"):
+        Collector(maker(), policy)
+
+
+async def test_a_run_is_played_inside_a_running_loop_too():
+    assert len(Collector(maker(), Counting()).run(keys(5))) == 5
+    with pytest.raises(ConfigError, match="no such model"):
+        collect(Failing(10**6, ConfigError("no such model")), keys(10))
+
+
+@pytest.mark.timeout(30)
+async def test_an_interrupt_ends_a_run_inside_a_running_loop():
+    recorded = []
+
+    class Interrupted(Counting):
+        async def act(self, messages, **kwargs):
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            await asyncio.sleep(60)
+
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            Collector(maker(), Interrupted(), record=recorded.append).run(keys(1))
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert [t.stop for t in recorded] == [Stop.CANCELLED]
 
 
 def test_an_empty_run_ends():

@@ -128,7 +128,9 @@ def test_a_folder_in_use_is_not_written_without_resume(tmp_path):
         Run(PLAN, tmp_path / "run")
 
 
-@pytest.mark.parametrize("wrong", [{"limit": 0}, {"group": 0}, {"seeds": ()}])
+@pytest.mark.parametrize(
+    "wrong", [{"limit": 0}, {"group": 0}, {"group": 1.5}, {"seeds": ()}, {"tasks": "count:0"}]
+)
 def test_plans_with_nothing_to_run_are_refused(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         Plan("tests/Count-v0", "oracle", **wrong)

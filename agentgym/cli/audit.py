@@ -1,10 +1,10 @@
 """Attack a verifier: what passes that must not, what fails that must not, and what breaks it.
 
 VERIFIER is a shipped name or module:attribute of your own, a function or class that takes
-(task, evidence) and gives an Outcome; without one, all shipped ones are audited. Exits with 1 when
-an attack passes or scores above 0, a verdict breaks, or more than 2 % of the equivalent forms are
-refused. A verifier that pays partial credit declares as its attribute `graded` how much of it an
-attack may get; then an attack that scores more is what fails.
+(task, evidence) and gives an Outcome; without one, all shipped ones are audited, or those of a
+--kind. Exits with 1 when an attack passes or scores above 0, a verdict breaks, or more than 2 % of
+the equivalent forms are refused. A verifier that pays partial credit declares as its attribute
+`graded` how much of it an attack may get; then an attack that scores more is what fails.
 
 Examples:
 agentgym audit
@@ -46,7 +46,10 @@ def run(args: argparse.Namespace) -> int:
     from agentgym.cli import render
     from agentgym.verify.audit import audit
 
-    chosen = {name: verify.find_verifier(name) for name in args.verifiers or verify.verifiers()}
+    shipped = verify.verifiers()
+    if args.kind:
+        shipped = {n: each for n, each in shipped.items() if verify.kind_of(each) == args.kind}
+    chosen = {name: verify.find_verifier(name) for name in args.verifiers or shipped}
     kinds = {name: _kind(name, verifier, args.kind) for name, verifier in chosen.items()}
     audits = [audit(verifier, kinds[name], name) for name, verifier in chosen.items()]
     if args.json:

@@ -65,6 +65,7 @@ def _look(id: str) -> dict[str, Any]:
 
 def _show_tasks(id: str, given: dict[str, Any], limit: int, as_json: bool) -> None:
     from agentgym.cli import render
+    from agentgym.cli.text import several
 
     with closing(registry.make(id, **given)) as env:
         world = env.unwrapped
@@ -81,4 +82,5 @@ def _show_tasks(id: str, given: dict[str, Any], limit: int, as_json: bool) -> No
     for task in shown:
         render.print_line(task)
     more = "" if len(known) == len(shown) else f", of which these are the first {len(shown)}"
-    render.print_line(f"\n{len(known)} tasks in split {split!r} (of {', '.join(splits)}){more}")
+    count = several(len(known), "task")
+    render.print_line(f"\n{count} in split {split!r} (of {', '.join(splits)}){more}")

@@ -64,9 +64,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     screens = parser.add_argument_group("make grounding")
     screens.add_argument("--site", metavar="SITE", help="of one site only")
-    there = screens.add_mutually_exclusive_group()
-    there.add_argument("--resume", action="store_true", help="go on with the set that is there")
-    there.add_argument("--force", action="store_true", help="replace the set that is there")
+    there = parser.add_mutually_exclusive_group()
+    there.add_argument("--force", action="store_true", help="replace what is at --out")
+    there.add_argument(
+        "--resume", action="store_true", help="grounding: go on with the set that is there"
+    )
     checking = parser.add_argument_group("verify")
     checking.add_argument("--limit", metavar="N", type=whole(1), help="at most so many tasks")
     parser.add_argument(
@@ -77,6 +79,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Make tasks, or check some."""
     if args.action == "verify":
+        if args.out is not None:
+            _make_way(args.out, args.force)
         return _verify(args)
     if args.what == "grounding":
         return _make_grounding(args)
@@ -84,7 +88,17 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"cannot make tasks of kind {args.what!r}: there are swe and grounding")
     if args.source is None or args.out is None:
         raise ConfigError("make from what, to where? Give --source and --out")
+    _make_way(args.out, args.force)
     return _make(args)
+
+
+def _make_way(out: Path, force: bool) -> None:
+    """See to it, before the long work, that its file can be written."""
+    if out.is_dir():
+        raise ConfigError(f"{out} is not a file: choose another name")
+    if out.is_file() and not force:
+        raise ConfigError(f"{out} exists already: replace it with --force, or choose another name")
+    out.parent.mkdir(parents=True, exist_ok=True)
 
 
 # ---- make ----
@@ -108,7 +122,6 @@ def _make(args: argparse.Namespace) -> int:
     project = read_source(args.source, cache=cache_folder("sources"), base=args.image)
     started = time.monotonic()
     made = 0
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     with Meter() as meter, _replacing(args.out) as file:
         for task in making.make_bugs(
             project,
@@ -170,7 +183,7 @@ def _make_grounding(args: argparse.Namespace) -> int:
 def _replacing(path: Path) -> Iterator[BinaryIO]:
     """A file to write to, that takes the place of `path` at the end, however that comes.
 
-    Where nothing was written, what was there stays.
+    Where an error ends it before anything was written, what was there stays.
     """
     path = path.resolve()
     if path.exists() and not path.is_file():  # a pipe, /dev/stdout
@@ -181,6 +194,7 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
     try:
         with partial.open("wb") as file:
             yield file
+        partial.replace(path)
     finally:
         with contextlib.suppress(FileNotFoundError):
             if partial.stat().st_size:
@@ -215,7 +229,8 @@ def _verify(args: argparse.Namespace) -> int:
             found.append(gate.admit(task, backend, open_box))
     sound = [each.task for each in found if each.sound]
     if args.out is not None:
-        args.out.write_bytes(b"".join(orjson.dumps(rows.to_row(each)) + b"\n" for each in sound))
+        with _replacing(args.out) as file:
+            file.writelines(orjson.dumps(rows.to_row(each)) + b"\n" for each in sound)
     if args.json:
         told = [
             {"id": each.task.id, "problems": each.problems, "flaky": each.task.flaky}

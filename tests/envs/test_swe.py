@@ -301,8 +301,7 @@ def test_turns_carry_what_dense_rewards_read(make, box_backend):
             return Completion(script[turn])
 
     collector = Collector(lambda: make(tests_each_turn=True, outcome="levels"), Scripted())
-    key = next(episode_keys("agentgym/SWE-v0", [TASK]))
-    (trajectory,) = collector.run([key])
+    (trajectory,) = collector.run(episode_keys("agentgym/SWE-v0", [TASK]))
     assert trajectory.stop is Stop.TERMINATED, trajectory.error
     vectors = [turn.facts.get("tests") for turn in trajectory.turns]
     assert vectors[0] is None, "nothing was changed yet"
@@ -408,7 +407,7 @@ def test_a_lost_box_is_an_infrastructure_fault_and_never_a_zero(make):
         return envs[-1]
 
     collector = Collector(made, Saboteur(), concurrency=1, retries=1)
-    (trajectory,) = collector.run([next(episode_keys("agentgym/SWE-v0", [TASK]))])
+    (trajectory,) = collector.run(episode_keys("agentgym/SWE-v0", [TASK]))
     assert trajectory.stop is Stop.ERROR
     assert not trajectory.scored
     assert trajectory.error.startswith("sandbox")
@@ -417,7 +416,7 @@ def test_a_lost_box_is_an_infrastructure_fault_and_never_a_zero(make):
 
 def test_episodes_leave_no_thread_and_no_box(make, box_backend):
     collector = Collector(lambda: make(), open_policy("oracle"), concurrency=4)
-    keys = list(episode_keys("agentgym/SWE-v0", [task.id for task in swe_projects.suite("train")]))
+    keys = episode_keys("agentgym/SWE-v0", [task.id for task in swe_projects.suite("train")])
     collector.run(keys[:1])  # what looks after containers stays
     before = threading.active_count()
     assert all(each.outcome.passed for each in collector.run(keys))

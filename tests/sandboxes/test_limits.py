@@ -5,11 +5,15 @@ import os
 import subprocess
 import sys
 
+import orjson
 import pytest
 
+from agentgym import cli
 from agentgym.cli.tasks import _replacing
+from agentgym.envs import swe_gate
 from agentgym.errors import ConfigError
 from agentgym.sandbox import Limits
+from agentgym.tasks import swe, swe_projects
 
 NO_ROOM = """
 mount -t tmpfs -o nr_inodes=$1 none /dev/shm && exec "$0" -c '
@@ -64,6 +68,40 @@ def test_what_was_there_stays_until_something_is_made(tmp_path):
         assert path.read_bytes() == b"old"
         raise KeyboardInterrupt
     assert path.read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["tasks.jsonl"]
+
+
+def test_what_is_made_in_full_takes_the_place_of_what_was_there_though_it_is_empty(tmp_path):
+    path = tmp_path / "tasks.jsonl"
+    path.write_bytes(b"old")
+    with _replacing(path):
+        pass
+    assert path.read_bytes() == b""
+
+
+@pytest.mark.parametrize("words", [["make", "swe", "--source", "nowhere"], ["verify", "nowhere"]])
+def test_a_file_that_is_there_is_left_alone_without_force(words, tmp_path, capsys):
+    path = tmp_path / "tasks.jsonl"
+    path.write_bytes(b"old")
+    assert cli.main(["tasks", *words, "--out", str(path)]) == 2
+    assert f"{path} exists already: replace it with --force" in capsys.readouterr().err
+    assert cli.main(["tasks", *words, "--out", str(tmp_path), "--force"]) == 2
+    assert f"{tmp_path} is not a file" in capsys.readouterr().err
+    assert path.read_bytes() == b"old"
+
+
+def test_tasks_are_checked_into_their_own_file_by_force_alone(
+    tmp_path, capsys, monkeypatch, local_boxes
+):
+    monkeypatch.setattr(swe_gate, "admit", lambda task, *_: swe_gate.Admission(task, ()))
+    path = tmp_path / "tasks.jsonl"
+    rows = [orjson.dumps(swe.to_row(task)) for task in swe_projects.suite("train")[:2]]
+    path.write_bytes(b"\n".join(rows))
+    words = ["tasks", "verify", str(path), "--limit", "1", "--backend", "local"]
+    assert cli.main([*words, "--out", str(path)]) == 2
+    assert path.read_bytes().splitlines() == rows
+    assert cli.main([*words, "--out", str(path), "--force"]) == 0
+    assert path.read_bytes().splitlines() == rows[:1]
     assert os.listdir(tmp_path) == ["tasks.jsonl"]
 
 
