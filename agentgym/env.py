@@ -17,7 +17,7 @@ plain          called directly                             where `execution` say
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, cast
 
 import gymnasium as gym
@@ -47,6 +47,8 @@ MAX_REPLY_CHARS = 10_000_000
 """Of the action space: thoughts may be long, and do not count for the grammar's own limit."""
 LONGEST_REFUSAL = 1_000
 """Characters of an `InvalidAction`'s message that the model is shown."""
+_HINTS = 0x68696E74
+"""Spawn key of the streams that hints are drawn from: no world spawns so many of its own."""
 
 _HOOKS = ("begin", "respond", "judge", "admissible", "oracle")
 _VALID: Mapping[str, Any] = {"valid": True}
@@ -205,7 +207,7 @@ class Env(gym.Env[Observation, str]):
 
         Raises:
             TaskError: No such task.
-            ConfigError: An option is unknown.
+            ConfigError: An option is unknown, or of another type.
         """
         return self._now(self._reset(seed, options))
 
@@ -223,6 +225,7 @@ class Env(gym.Env[Observation, str]):
 
         Raises:
             ResetNeeded: No episode is running.
+            ConfigError: The action is no text.
         """
         if self._coroutine_hooks:
             return self._now(self._step(action))
@@ -340,9 +343,14 @@ class Env(gym.Env[Observation, str]):
         """Go back to a snapshot of this environment or of one made with the same arguments.
 
         Raises:
-            ConfigError: The world has no snapshots.
+            ConfigError: The world has no snapshots, or this is none of it.
         """
         self._need_snapshots()
+        if not isinstance(snapshot, Snapshot):
+            raise ConfigError(f"{snapshot!r:.80} is no snapshot: give what snapshot() returned")
+        world = snapshot.task.env
+        if self.spec is not None and world not in ("", self._name, type(self).__name__):
+            raise ConfigError(f"{self._name} cannot restore a snapshot of {world}: give its own")
         self.task = snapshot.task
         self.turn = snapshot.turn
         self._running = not snapshot.over
@@ -415,6 +423,8 @@ class Env(gym.Env[Observation, str]):
                 if self.task is None
                 else "step() after the episode ended: call reset() to start another"
             )
+        if not isinstance(action, str):
+            raise ConfigError(f"the action is {action!r:.80}: give what the model said, a str")
         return self.grammar.parse(action)
 
     def _account(
@@ -487,7 +497,9 @@ class Env(gym.Env[Observation, str]):
         """
         if "admissible" in self._hints:
             if listed is None:
-                generator = np.random.default_rng((self.np_random_seed & (2**63 - 1), self.turn))
+                seed = self.np_random_seed & (2**63 - 1)
+                stream = np.random.SeedSequence(seed, spawn_key=(_HINTS, self.turn))
+                generator = np.random.default_rng(stream)
                 listed = [self.grammar.sample(generator) for _ in range(8)]
             canonical = isinstance(listed, list) and listed and type(listed[0]) is Action
             info["admissible"] = listed if canonical else [Action(a) for a in listed]
@@ -518,17 +530,24 @@ class Env(gym.Env[Observation, str]):
         return EnvError(f"{self._name}.{hook}() returned {value!r:.80}: return {wanted}")
 
     def _read_options(self, options: dict[str, Any] | None) -> tuple[str | None, frozenset[str]]:
-        if not options:
+        if options is None:
             return None, frozenset()
-        unknown = options.keys() - {"task", "hints"}
-        if unknown:
-            raise ConfigError(
-                f"reset() knows no option {sorted(unknown)[0]!r}: it takes 'task' and 'hints'"
-            )
-        hints = frozenset(options.get("hints", ()))
-        if hints - HINTS:
-            raise ConfigError(f"hints are {sorted(HINTS)}, not {sorted(hints - HINTS)}")
-        return options.get("task"), hints
+        if not isinstance(options, Mapping):
+            raise ConfigError(f"options are {options!r:.80}: give a dict, of 'task' and 'hints'")
+        for name in options:
+            if name not in ("task", "hints"):
+                raise ConfigError(f"reset() knows no option {name!r}: it takes 'task' and 'hints'")
+        task, hints = options.get("task"), options.get("hints", ())
+        if task is not None and not isinstance(task, str):
+            raise ConfigError(f"the task is {task!r:.80}: give its id, a str")
+        known = sorted(HINTS)
+        if (
+            isinstance(hints, str)
+            or not isinstance(hints, Collection)
+            or any(hint not in known for hint in hints)
+        ):
+            raise ConfigError(f"hints are {hints!r:.80}: give a list, of {known}")
+        return task, frozenset(hints)
 
     def _need_snapshots(self) -> None:
         if not self.can_snapshot:

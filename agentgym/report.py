@@ -16,7 +16,7 @@ from sys import intern
 from typing import Literal, NamedTuple
 
 from agentgym.tokens import token_spans
-from agentgym.types import Stop, TokenIds, Trajectory
+from agentgym.types import Completion, Stop, TokenIds, Trajectory
 
 Z = NormalDist().inv_cdf(0.975)
 """Half-width of a 95 % interval, in standard errors."""
@@ -103,6 +103,7 @@ class Summary:
     unit: Literal["task", "seed"] = "task"
     """What `units` are, and the interval's clusters."""
     units: Mapping[str, Unit] = field(default_factory=dict)
+    """By task; by `task#seed` where there is a single one."""
 
 
 def summarise(trajectories: Iterable[Trajectory]) -> Summary:
@@ -184,8 +185,8 @@ class Tally:
         self.turns += len(trajectory.turns)
         for turn in trajectory.turns:
             said = turn.completion
-            self.tokens_in += said.usage.get("prompt_tokens", _length(said.prompt_ids))
-            self.tokens_out += said.usage.get("completion_tokens", _length(said.completion_ids))
+            self.tokens_in += _tokens(said, "prompt_tokens", said.prompt_ids)
+            self.tokens_out += _tokens(said, "completion_tokens", said.completion_ids)
             self._policy_s += turn.timings.get("policy_s", 0.0)
             self._env_s += turn.timings.get("env_s", 0.0)
         if any(turn.completion.prompt_ids is not None for turn in trajectory.turns):
@@ -243,7 +244,7 @@ class Tally:
         several_envs = len({env for env, _, _ in self._groups}) > 1
         members: dict[str, list[_Group]] = {}
         for (env, task, seed), group in self._groups.items():
-            name = (f"{env} {task}" if several_envs else task) if several else str(seed)
+            name = (f"{env} {task}" if several_envs else task) if several else f"{task}#{seed}"
             members.setdefault(name, []).append(group)
         return ("task" if several else "seed"), members
 
@@ -387,5 +388,9 @@ def _blamed(trajectory: Trajectory) -> str:
     return "unverified"
 
 
-def _length(ids: TokenIds | None) -> int:
+def _tokens(said: Completion, name: str, ids: TokenIds | None) -> int:
+    """What the engine counted, or else the ids there are."""
+    counted = said.usage.get(name)
+    if isinstance(counted, int):  # a server may have said anything
+        return counted
     return 0 if ids is None else len(ids)

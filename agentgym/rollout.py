@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeAlias, cast
 
 import gymnasium as gym
+import numpy as np
 
 from agentgym.env import Env
 from agentgym.errors import (
@@ -178,8 +179,7 @@ class _Episode:
                         session=session,
                         admissible=[hint] if isinstance(hint, str) else hint,
                     )
-                    if not isinstance(completion, Completion):
-                        raise TypeError(f"it returned {completion!r:.80}: return a Completion")
+                    _check(completion)
                     said = spoken(completion)
             except ContextOverflow as error:
                 await self._stop_for_context(error)
@@ -252,6 +252,35 @@ class _Episode:
     def _foreign_outcome(self) -> Outcome:
         score = min(max(self.trajectory.reward, 0.0), 1.0)
         return Outcome(score, score == 1.0, "reward")
+
+
+def _check(said: object) -> None:
+    """Refuse what could not be recorded.
+
+    Raises:
+        TypeError: It is no `Completion`, or one of its fields is not what it should be.
+    """
+    if not isinstance(said, Completion):
+        raise TypeError(f"it returned {said!r:.80}: return a Completion")
+    if not isinstance(said.text, str):
+        raise TypeError(f"Completion.text is {said.text!r:.80}: give a str")
+    if not all(isinstance(count, int) for count in said.usage.values()):
+        raise TypeError(f"Completion.usage is {said.usage!r:.80}: give whole numbers")
+    for name, values, kinds in (
+        ("prompt_ids", said.prompt_ids, "iu"),
+        ("completion_ids", said.completion_ids, "iu"),
+        ("logprobs", said.logprobs, "iuf"),
+    ):
+        if values is not None and len(values):
+            array = np.asarray(values)
+            if array.ndim != 1 or array.dtype.kind not in kinds:
+                raise TypeError(f"Completion.{name} is {values!r:.80}: give an array of numbers")
+    ids, logprobs = said.completion_ids, said.logprobs
+    if ids is not None and logprobs is not None and len(ids) != len(logprobs):
+        raise TypeError(
+            f"Completion has {len(ids)} completion_ids but {len(logprobs)} logprobs: give one for "
+            "each"
+        )
 
 
 class _EpisodeTimeout(Exception):

@@ -56,6 +56,9 @@ def token_spans(completions: Iterable[Completion]) -> tuple[list[TokenSpan], lis
 
     Returns:
         The branches, and for each turn its place in them; None where the engine gave no ids.
+
+    Raises:
+        ValueError: A turn has not as many log-probabilities as sampled tokens.
     """
     branches: list[tuple[list[TokenIds], list[LogProbs | None], list[tuple[int, int]]]] = []
     places: list[Place | None] = []
@@ -67,6 +70,11 @@ def token_spans(completions: Iterable[Completion]) -> tuple[list[TokenSpan], lis
             places.append(None)
             previous = None
             continue
+        if completion.logprobs is not None and len(completion.logprobs) != len(sampled):
+            raise ValueError(
+                f"turn {len(places) + 1} has {len(sampled)} completion_ids but "
+                f"{len(completion.logprobs)} logprobs: give one for each"
+            )
         if prompt is None:  # some servers tell only what they sampled: a branch without a prompt
             prompt, previous = _NOTHING, None
         if previous is None or not _extends(prompt, previous, length):

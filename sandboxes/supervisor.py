@@ -258,12 +258,11 @@ class Supervisor(object):
 
     def start(self, command, env):
         """Start a shell on a command; its process, the pipe of its output, its file of state."""
-        lines = FIRST + (RESTORE if self.state else "") + KEEP
+        lines = FIRST + (RESTORE if self.state else "shift\n") + KEEP
         arguments = ["/bin/sh", "-c", lines + SH]
         if self.shell is not None:
             arguments = [self.shell, "--noprofile", "--norc", "-c", lines + BASH]
-        if self.state:
-            arguments += [os.path.basename(arguments[0]), self.cwd]
+        arguments += [os.path.basename(arguments[0]), self.cwd]
         environment = dict(self.environment)
         environment[b"PWD"] = self.cwd
         environment.update(env)

@@ -12,7 +12,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 import agentgym
-from agentgym import Action, Grammar, Outcome, Reply, Task
+from agentgym import Action, Argument, Grammar, Outcome, Reply, Task, Verb
 from agentgym.errors import (
     AgentGymError,
     ConfigError,
@@ -97,13 +97,36 @@ def test_a_wrong_argument_is_refused_at_once(
         make(**arguments)
 
 
-@pytest.mark.parametrize("options", [{"tusk": "to:5"}, {"hints": ["answers"]}])
-def test_an_unknown_option_is_refused_and_nothing_is_touched(options: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"tusk": "to:5"}, "knows no option 'tusk'"),
+        ({1: "to:5", "tusk": 2}, "knows no option 1"),
+        ({"task": 3}, "the task is 3: give its id"),
+        ({"hints": ["answers"]}, r"hints are \['answers'\]: give a list, of"),
+        ({"hints": "oracle"}, "hints are 'oracle': give a list"),
+        ({"hints": [["oracle"]]}, "give a list"),
+        ({"hints": None}, "hints are None: give a list"),
+        ("task", "options are 'task': give a dict"),
+    ],
+)
+def test_an_unknown_option_is_refused_and_nothing_is_touched(options: Any, told: str) -> None:
     env, other = make(), make()
     for world in (env, other):
         world.reset(seed=1)
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match=told):
         env.reset(seed=2, options=options)
+    assert env.step("drift") == other.step("drift")
+
+
+@pytest.mark.parametrize("id", COUNTERS)
+@pytest.mark.parametrize("action", [None, b"look", 3])
+def test_an_action_that_is_no_text_is_refused_and_nothing_is_touched(id: str, action: Any) -> None:
+    env, other = make(id), make(id)
+    for world in (env, other):
+        world.reset(seed=1)
+    with pytest.raises(ConfigError, match=f"the action is {action!r}: give what the model said"):
+        env.step(action)
     assert env.step("drift") == other.step("drift")
 
 
@@ -216,6 +239,29 @@ def test_admissible_actions_are_sampled_where_the_world_cannot_list_them() -> No
     assert len(info["admissible"]) == 8
     assert info["oracle"] is None
     assert info == env.reset(seed=0, options={"hints": ["admissible", "oracle"]})[1]
+
+
+def test_sampled_hints_tell_nothing_of_what_the_seed_decided() -> None:
+    class Hiding(agentgym.Env):
+        grammar = Grammar(Verb("guess", "", Argument("number", int, minimum=1, maximum=100)))
+
+        def begin(self, task: Task) -> str:
+            self.number = int(self.np_random.integers(1, 101))
+            self.child = int(self.np_random.spawn(1)[0].integers(1, 101))
+            return "Guess."
+
+        def respond(self, action: Action) -> Reply:
+            return Reply("No.")
+
+    env = Hiding()
+    hits = np.zeros((2, 2, 8), dtype=int)  # which turn, of what, by which hint
+    for seed in range(500):
+        _, info = env.reset(seed=seed, options={"hints": ["admissible"]})
+        for turn in hits:
+            guesses = [action.arguments["number"] for action in map(env._read, info["admissible"])]
+            turn += np.equal.outer([env.number, env.child], guesses)
+            info = env.step("guess(1)")[4]
+    assert hits.max() <= 20  # of 500; 5 by chance
 
 
 def test_ansi_renders_the_last_observation() -> None:
@@ -371,6 +417,17 @@ def test_a_snapshot_of_an_ended_episode_is_still_over() -> None:
     env.restore(point)
     with pytest.raises(ResetNeeded):
         env.step("up")
+
+
+def test_a_snapshot_of_another_world_is_refused_and_nothing_is_touched() -> None:
+    env, other, stranger = make(), make(), make(COUNTERS[1])
+    for world in (env, other, stranger):
+        world.reset(seed=1)
+    with pytest.raises(ConfigError, match=r"cannot restore a snapshot of counting/ThreadCounter"):
+        env.restore(stranger.snapshot())
+    with pytest.raises(ConfigError, match="None is no snapshot"):
+        env.restore(None)
+    assert env.step("drift") == other.step("drift")
 
 
 def test_snapshots_are_refused_where_there_is_nothing_to_keep() -> None:

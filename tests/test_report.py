@@ -99,7 +99,8 @@ def test_where_there_is_one_task_its_seeds_are_the_units():
         for sample in (0, 1)
     )
     assert summary.unit == "seed"
-    assert {name: unit.mean for name, unit in summary.units.items()} == {"0": 0.0, "1": 1.0}
+    means = {name: unit.mean for name, unit in summary.units.items()}
+    assert means == {"only#0": 0.0, "only#1": 1.0}
 
 
 def test_unscored_episodes_are_counted_by_who_is_to_blame_and_never_read_as_0():
@@ -143,6 +144,14 @@ def test_tokens_are_counted_as_the_engine_says_or_else_by_their_ids():
         episode("c", turns=[turn()]),
     ])  # fmt: skip
     assert (summary.tokens_in, summary.tokens_out) == (105, 9)
+
+
+@pytest.mark.parametrize("told", [None, "5", 5.5])
+def test_a_count_that_is_none_is_passed_over(told):
+    ids = np.arange(5, dtype=np.int32)
+    odd = turn(usage={"prompt_tokens": told, "completion_tokens": told}, completion_ids=ids)
+    summary = summarise([episode("a", turns=[odd, turn(usage={"prompt_tokens": 100})])])
+    assert (summary.tokens_in, summary.tokens_out) == (100, 5)
 
 
 def test_episodes_whose_prompts_do_not_extend_one_another_are_branched():
@@ -365,3 +374,12 @@ def test_runs_with_nothing_in_common_are_not_compared():
     assert compare(summarise(several), summarise(run({"c": [1.0], "d": [1.0]}))) is None
     assert compare(summarise(several), summarise(seeds)) is None
     assert compare(summarise([]), summarise([])) is None
+
+
+def test_runs_of_a_single_task_are_compared_by_seed_if_it_is_the_same_task():
+    def seeds(task, scores):
+        return summarise(episode(task, seed, score=score) for seed, score in enumerate(scores))
+
+    found = compare(seeds("trip", [0.0, 0.0, 1.0]), seeds("trip", [1.0, 0.0]))
+    assert (found.units, found.mean) == (2, 0.5)
+    assert compare(seeds("trip", [0.0, 0.0]), seeds("pizza", [1.0, 1.0])) is None

@@ -309,6 +309,34 @@ async def test_a_policy_that_exits_or_returns_something_else_is_an_error_of_the_
     assert "it returned '1': return a Completion" in (await played(make(), Telling())).error
 
 
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"text": None}, "Completion.text is None: give a str"),
+        ({"usage": {"prompt_tokens": None}}, "Completion.usage is {'prompt_tokens': None}"),
+        ({"usage": {"prompt_tokens": "5"}}, "give whole numbers"),
+        ({"usage": None}, "AttributeError"),
+        ({"prompt_ids": [1, 2], "completion_ids": [3], "logprobs": [-0.1, -0.2]}, "1 completion"),
+        ({"completion_ids": [3, 4, 5], "logprobs": [-0.1]}, "3 completion_ids but 1 logprobs"),
+        ({"prompt_ids": ["a"], "completion_ids": [3]}, "Completion.prompt_ids is ['a']"),
+        ({"completion_ids": [[3]]}, "Completion.completion_ids is [[3]]"),
+        ({"completion_ids": [0.5]}, "Completion.completion_ids is [0.5]"),
+        ({"completion_ids": 3}, "TypeError"),
+        ({"completion_ids": [3], "logprobs": [None]}, "Completion.logprobs is [None]"),
+        ({"tool_calls": [{"name": "count"}]}, "AttributeError"),
+    ],
+)
+async def test_a_completion_that_could_not_be_recorded_is_an_error_of_the_policy(fields, told):
+    class Telling:
+        async def act(self, messages, **_):
+            return Completion(**{"text": "1", **fields})
+
+    trajectory = await played(make(), Telling())
+    assert trajectory.stop is Stop.ERROR
+    assert trajectory.error.startswith("policy: policy.act: ")
+    assert told in trajectory.error
+
+
 async def test_a_wrapped_environment_is_judged_too_when_the_context_is_full():
     class Judged(Count):
         def judge(self):

@@ -14,6 +14,7 @@ from agentgym import registry
 from agentgym.errors import ConfigError, RegistryError
 from agentgym.testing import Check, Report, conform
 from agentgym.testing.checks import CHECKS
+from agentgym.testing.rehearsal import Subject, mean_score
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "guess_number.py"
 
@@ -138,6 +139,26 @@ def test_a_class_that_cannot_be_imported_elsewhere_is_checked_here_only() -> Non
     assert [check.status for check in report.checks] == ["skip"] * 4
     assert "define it in a module" in report.checks[0].detail
     assert "no oracle()" in report.checks[3].detail
+
+
+def test_who_plays_by_chance_draws_nothing_that_the_world_drew() -> None:
+    class Doors(agentgym.Env):
+        max_turns = 3
+
+        def begin(self, task: agentgym.Task) -> str:
+            self.prize = str(self.np_random.integers(8))
+            return "Which?"
+
+        def admissible(self) -> list[str]:
+            return list("01234567")
+
+        def respond(self, action: agentgym.Action) -> agentgym.Reply:
+            won = agentgym.Outcome(1.0, True) if action == self.prize else None
+            return agentgym.Reply("There." if won else "No.", won)
+
+    agentgym.register("broken/Doors-v0", Doors)
+    played = Subject("broken/Doors-v0", 400, {}, {}).played("chance")
+    assert 0.25 < mean_score(played) < 0.41  # 1 - (7 / 8) ** 3 = 0.33
 
 
 def test_the_kit_is_loaded_only_when_asked_for() -> None:

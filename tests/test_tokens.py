@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,6 +56,12 @@ def test_logprobs_are_nan_where_an_engine_gave_none_for_a_turn():
     spans, _ = token_spans([completion([1], [2], [-0.5]), completion([1, 2], [3])])
     assert spans[0].logprobs[1] == np.float32(-0.5)
     assert np.isnan(spans[0].logprobs[2])
+
+
+@pytest.mark.parametrize("logprobs", [[-0.5], [-0.5] * 4, []])
+def test_a_turn_must_have_a_logprob_for_each_token_it_sampled(logprobs):
+    with pytest.raises(ValueError, match=r"turn 2 has 3 completion_ids but \d logprobs"):
+        token_spans([Completion("said by a human"), completion([1], [2, 3, 4], logprobs)])
 
 
 @given(st.lists(st.tuples(ids, ids), min_size=1, max_size=6), st.booleans())

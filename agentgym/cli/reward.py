@@ -163,13 +163,13 @@ def _print(trajectory: Trajectory, scored: Scored) -> None:
     rows = []
     for i, turn in enumerate(trajectory.turns):
         cells = [
-            f"{values[i]:+.4f}" if scored.available[name][i] else "–"
+            f"{values[i]:+z.4f}" if scored.available[name][i] else "–"
             for name, values in scored.parts.items()
         ]
         paid = float(scored.per_turn[i])
         bar = ("█" if paid >= 0 else "░") * round(abs(paid) / most * _BAR)
-        rows.append([str(i + 1), *cells, f"{paid:+.4f}", bar, str(turn.action)])
-    totals = [f"{values.sum():+.4f}" for values in scored.parts.values()]
-    rows.append(["in all", *totals, f"{scored.total:+.4f}", "", ""])
+        rows.append([str(i + 1), *cells, f"{paid:+z.4f}", bar, str(turn.action)])
+    totals = [f"{values.sum():+z.4f}" for values in scored.parts.values()]
+    rows.append(["in all", *totals, f"{scored.total:+z.4f}", "", ""])
     render.print_table(["turn", *scored.parts, "paid", "", "action"], rows)
     render.print_line(f"outcome {scored.outcome:g}, untouched by all this")

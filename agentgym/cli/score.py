@@ -240,7 +240,7 @@ class Summary:
         """A table of the same."""
         data = self.as_data()
         listed = [
-            [name, f"{mean:.4f}", f"{data['available'][name]}/{data['turns']}"]
+            [name, f"{mean:z.4f}", f"{data['available'][name]}/{data['turns']}"]
             for name, mean in data["parts"].items()
         ]
-        return [*listed, ["in all", f"{data['total']:.4f}", ""]]
+        return [*listed, ["in all", f"{data['total']:z.4f}", ""]]

@@ -348,7 +348,7 @@ def _usage(usage: Mapping[str, Any] | None) -> dict[str, int]:
         "completion_tokens": usage.get("completion_tokens"),
         "cached_tokens": (usage.get("prompt_tokens_details") or {}).get("cached_tokens"),
     }
-    return {name: count for name, count in counts.items() if count is not None}
+    return {name: count for name, count in counts.items() if isinstance(count, int)}
 
 
 def _versions(versions: Any) -> tuple[str, ...]:

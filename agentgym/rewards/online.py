@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from agentgym.rewards.scorer import Scorer
 
 
-class ShapedReward(gym.Wrapper[Observation, str, Observation, str]):
+class ShapedReward(
+    gym.Wrapper[Observation, str, Observation, str], gym.utils.RecordConstructorArgs
+):
     """Pays a reward turn by turn: `step` returns what the expression says of the turn.
 
     `info["signals"]` holds each part by its text, None where it has no value; their sum is what is
@@ -52,6 +54,9 @@ class ShapedReward(gym.Wrapper[Observation, str, Observation, str]):
         reward: Reward | str,
         scorer: Scorer | None = None,
     ) -> None:
+        gym.utils.RecordConstructorArgs.__init__(
+            self, _disable_deepcopy=True, reward=reward, scorer=scorer
+        )
         super().__init__(env)
         self.reward = parse(reward) if isinstance(reward, str) else reward
         self.training_step = 0.0

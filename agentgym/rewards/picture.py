@@ -63,7 +63,7 @@ def save_picture(scored: Scored, path: Path) -> None:
     heights = [4.0, 0.18 * len(gaps)] if gaps else [4.0]
     width = min(max(6.4, 1.2 + _TURN_INCHES * count), _WIDEST_INCHES)
     outcome = "not scored" if scored.outcome is None else f"outcome {scored.outcome:g}"
-    title = f"{scored.key}: {outcome}, paid {scored.total:+.4f}"
+    title = f"{scored.key}: {outcome}, paid {scored.total:+z.4f}"
     with matplotlib.rc_context(_STYLE):
         height = sum(heights) + 0.5 + 0.2 * len(parts)
         figure = Figure(figsize=(width, height), layout="constrained")

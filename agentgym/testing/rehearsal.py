@@ -32,6 +32,8 @@ Player: TypeAlias = Callable[[Env, Mapping[str, Any], np.random.Generator], str 
 """Given the environment, `info` and a generator, says what a model might; None: nothing to say."""
 
 _SCRIPT_TURNS = 8
+_PLAYER = 0x706C6179
+"""Spawn key of the streams that players draw from: none is that of the world."""
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 60
 
@@ -250,7 +252,7 @@ class Subject:
 
     def _script(self, env: Env, player: str, seed: int, turns: int) -> Script:
         actions: list[str] = []
-        rng = np.random.default_rng(seed)
+        rng = _stream(seed)
         shown, info = env.reset(seed=seed, options=_hints(player))
         seen = [after_reset((shown, info))]
         while len(actions) < turns:
@@ -275,7 +277,7 @@ class Subject:
         return self._played[player]
 
     def _play(self, env: Env, player: str, seed: int) -> Episode | None:
-        rng = np.random.default_rng(seed)
+        rng = _stream(seed)
         shown, info = env.reset(seed=seed, options=_hints(player))
         self._watch(env, f"{player}, seed {seed}, reset", shown, None)
         for turn in range(1, env.max_turns + 1):
@@ -304,6 +306,11 @@ class Subject:
                 told = rule(env, shown, result)
                 if told:
                     self.faults[name] = f"{where}: {told}"
+
+
+def _stream(seed: int) -> np.random.Generator:
+    """What a player draws from in the episode of `seed`."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_PLAYER,)))
 
 
 def _hints(player: str) -> dict[str, Any]:

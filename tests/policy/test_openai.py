@@ -151,6 +151,17 @@ async def test_a_server_that_gives_no_tokens_leaves_them_unknown(connect):
     assert said.usage == {}
 
 
+async def test_counts_that_are_no_whole_numbers_are_left_out(connect):
+    usage = {
+        "prompt_tokens": "5",
+        "completion_tokens": 2.5,
+        "prompt_tokens_details": {"cached_tokens": 1},
+    }
+    async with FaultServer(say("go", usage=usage)) as server:
+        said = await act(connect(server))
+    assert (said.text, said.usage) == ("go", {"cached_tokens": 1})
+
+
 async def test_fewer_log_probabilities_than_tokens_is_a_fault_and_not_retried(connect):
     async with FaultServer(say("go", ids=[7, 2], logprobs=[-0.5])) as server:
         with pytest.raises(PolicyError, match="2 token ids but 1 log-probabilities"):

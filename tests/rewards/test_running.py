@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from browsing import need_browser
+from gymnasium.utils.env_checker import check_env
 
 import agentgym
 from agentgym import cli
@@ -103,6 +105,20 @@ def test_a_shaped_environment_can_be_collected_from():
             assert turn.reward == pytest.approx(sum(v or 0.0 for v in turn.signals.values()))
         outcomes = [turn.signals["outcome"] for turn in trajectory.turns]
         assert outcomes == [*[None] * (len(outcomes) - 1), 1.0]  # there is none before the end
+
+
+def test_a_shaped_environment_is_one_of_gymnasiums():
+    env = ShapedReward(gym.make(ENV, **SMALL), "outcome - 0.05 * invalid_penalty.over(50)")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", message=".*a wrapper applied to it")
+        check_env(env)
+    again = gym.make(env.spec)
+    assert isinstance(again, ShapedReward)
+    assert str(again.reward) == str(env.reward)
+    for world in (env, again):
+        world.reset(seed=0, options={"task": TASKS[0]})
+    assert env.step("fly away") == again.step("fly away")
 
 
 def test_what_could_not_be_verified_is_no_fault_of_the_environment():

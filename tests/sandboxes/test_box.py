@@ -29,6 +29,13 @@ def test_a_command_tells_its_exit_status(box, command, code):
     assert box.run(command).code == code
 
 
+def test_a_mistake_reads_the_same_in_the_first_command_and_in_a_later_one(box):
+    first, later = box.run("nonesuch $# $1"), box.run("nonesuch $# $1")
+    assert first.output == later.output
+    assert "nonesuch" in first.output
+    assert box.run("echo $# $1").output == "0\n"
+
+
 @pytest.mark.parametrize("number", [2, 9, 11, 15])
 def test_a_shell_that_a_signal_ended_has_128_and_the_signal_as_its_status(box, number):
     assert box.run(f"kill -{number} $$; sleep 5").code == 128 + number
