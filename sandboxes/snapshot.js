@@ -479,7 +479,8 @@
         say(mine, "text", told, box, inside ? 1 : 0);
         return;
       }
-      const mute = absorbs || covered || hidden;
+      const shut = tag === "DETAILS" && !element.open;
+      const mute = absorbs || covered || hidden || shut;
       if (alone && !element.shadowRoot && tag !== "SLOT") {
         if (!mute) tell(element.textContent, mine, box, sized, inside);
         return;
@@ -487,7 +488,6 @@
       const cuts = overflow !== "visible";
       const inner = cuts ? intersect(own || whole, box) : own;
       const moved = inner && style.position !== "static" ? inner : above;
-      const shut = tag === "DETAILS" && !element.open;
       const assigned = tag === "SLOT" ? element.assignedNodes() : NONE;
       const slotted = assigned.length > 0;
       let at = 0;
@@ -496,7 +496,7 @@
       for (; child; child = slotted ? assigned[++at] : nextOf(child)) {
         const form = isForm(child);
         const kind = form ? 1 : child.nodeType;
-        if (kind === 3 && !shut) text += child.data;
+        if (kind === 3) text += child.data;
         if (kind !== 1) continue;
         const itsTag = form ? "FORM" : tagOf(child);
         if (itsTag === "BR") text += " ";

@@ -224,6 +224,7 @@ def test_what_hides_its_overflow_cuts_off_what_it_holds(style, inner, seen):
     "page",
     [
         "<details><summary>More</summary>Hidden <a href=/>link</a></details>",
+        "<h1>More</h1><details>Hidden</details>",
         "<h1>More</h1><div hidden=until-found>Hidden</div>",
         "<h1>More</h1><section style='content-visibility:hidden'>Hidden <b>too</b></section>",
         "<h1>More</h1><canvas>Hidden</canvas><video>Hidden</video>",
