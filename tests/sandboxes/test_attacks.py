@@ -449,7 +449,7 @@ except OSError as error:
         ("1.1.1.1", 53),
         ("172.17.0.1", 22),
         ("169.254.169.254", 80),
-        ("pypi.org", 443),
+        ("example.com", 443),
         ("localhost", 22),
     ],
 )
