@@ -9,13 +9,19 @@
   const KINDS = new Set(["click", "mousedown", "mouseup", "dblclick", "pointerdown", "pointerup",
     "mouseenter", "mouseover", "touchstart", "dragstart"]);
   let waiting = [];
+  const noted = new WeakSet();
+  const { has, add: keep } = WeakSet.prototype;
   const add = EventTarget.prototype.addEventListener;
   const send = EventTarget.prototype.dispatchEvent;
   const { apply } = Reflect;
   const Heard = Event;
   const note = (target) => {
     if (target instanceof Element && target !== document.body &&
-        target !== document.documentElement && waiting.length < 20000) waiting[waiting.length] = target;
+        target !== document.documentElement && waiting.length < 20000 &&
+        !apply(has, noted, [target])) {
+      apply(keep, noted, [target]);
+      waiting[waiting.length] = target;
+    }
   };
   EventTarget.prototype.addEventListener = function addEventListener(type, ...rest) {
     if (KINDS.has(type)) note(this);

@@ -285,6 +285,14 @@ ROWS = "<table>" + "".join(
 )
 
 
+def test_who_listens_often_does_not_keep_others_from_being_heard():
+    page = """<p id=a>Often</p><p id=b>Once</p><script>
+    for (let i = 0; i < 25000; i++) a.addEventListener("click", () => i);
+    b.addEventListener("click", () => 1)</script>"""
+    with browse(page) as driver:
+        assert driver.text().splitlines() == ['[1] text "Often"', '[2] text "Once"']
+
+
 def test_a_thousand_rows_fit_a_budget_that_says_what_was_cut():
     with browse(ROWS) as driver:
         page = driver.look()
