@@ -207,6 +207,17 @@ def test_boxes_that_were_closed_leave_no_connections_to_the_engine(box_backend):
     assert held[-1] <= held[0] + docker.IDLE_CONNECTIONS
 
 
+def test_a_box_that_the_engine_is_already_removing_is_waited_for(box_backend):
+    from agentgym.sandboxes import docker
+
+    for _ in range(10):
+        box = open_sandbox("base", backend=box_backend)
+        docker.client().kill(box.container)  # it removes what ended, by itself
+        box.close()
+        assert docker.settle()
+        assert not docker.client().containers(all=True, filters={"id": box.container})
+
+
 def count_of_sockets():
     found = 0
     for entry in os.listdir("/proc/self/fd"):
