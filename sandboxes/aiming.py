@@ -84,17 +84,29 @@ async def aim(session: Session, number: int, *, disabled: bool = False) -> tuple
         InvalidAction: It is gone, covered, disabled or out of reach.
     """
     page, frame = place(session, number)
-    told = await ask(session, number, f"aim({number}, {str(disabled).lower()})")
-    if frame.id == page.main:
-        return told["x"], told["y"]
-    outer = page.frame_rows.get(frame.id)
-    if outer is None:
-        raise _stale(session, number)
-    _, around = place(session, outer)
-    await ask(session, outer, f"aim({outer})")
-    told = await ask(session, number, f"aim({number}, {str(disabled).lower()})")
-    inner = await page.read(f"inner({outer})", around.id)
-    x, y = around.x + inner["x"] + told["x"], around.y + inner["y"] + told["y"]
-    if not (await page.read(f"isOn({outer}, {x - around.x}, {y - around.y})", around.id))["on"]:
-        raise InvalidAction("covered", f"element {number} is covered")
-    return x, y
+    around = _frames_around(session, page, frame)
+    for block in ("nearest", "center") if around else ("",):
+        told = await ask(session, number, f"aim({number}, {str(disabled).lower()}, {block!r})")
+        x, y = told["x"], told["y"]
+        for outer, of in around:
+            inner = await page.read(f"inner({outer})", of.id)
+            x, y = x + inner["x"], y + inner["y"]
+            if not (await page.read(f"areOn({outer}, [[{x}, {y}]])", of.id))["on"][0]:
+                break
+        else:
+            return x, y
+    raise InvalidAction("covered", f"element {number} is covered")
+
+
+def _frames_around(session: Session, page: OpenPage, frame: Frame) -> list[tuple[int, Frame]]:
+    """The elements that hold a frame, and in which frame each is; the innermost first.
+
+    Raises:
+        InvalidAction: One is gone.
+    """
+    around = []
+    while frame.id != page.main:
+        outer = page.frame_rows.get(frame.id, 0)
+        _, frame = place(session, outer)
+        around.append((outer, frame))
+    return around

@@ -130,7 +130,25 @@ class Reader:
             return [Row(0, row.depth + 1, "text", note, None, (), None, 0, {})]
         seen = _common(row.box or _NOTHING, around or (0, 0, *page.settings.viewport))
         rows = await self._merged(page, frame, told, asked, row.depth + 1, level, seen)
+        await self._cover(page, outer, row.id, rows, seen)
         return [each for each in rows if each.in_view or not asked["viewport"] or _is_flat(each)]
+
+    async def _cover(
+        self, page: OpenPage, outer: Frame, number: int, rows: list[Row], seen: Box
+    ) -> None:
+        """Note which rows of a frame something of the page around it lies over."""
+        hit = [place for place, row in enumerate(rows) if row.hit]
+        if not hit:
+            return
+        points = []
+        for place in hit:
+            left, top, right, bottom = _common(rows[place].box or _NOTHING, seen)
+            points.append(((left + right) / 2 - outer.x, (top + bottom) / 2 - outer.y))
+        told = await page.read(f"areOn({number}, {dumps(points)})", outer.id)
+        for place, on in zip(hit, told["on"], strict=True):
+            if not on:
+                row = rows[place] = rows[place]._replace(flags=rows[place].flags & ~HIT)
+                self.rows[row.id] = row
 
     async def _frame_of(self, page: OpenPage, outer: Frame, number: int) -> str | None:
         """Which frame an element holds."""

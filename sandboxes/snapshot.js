@@ -128,7 +128,8 @@
   const STRUCTURE = new Set(["list", "menu", "tablist", "tabpanel", "dialog", "table",
     "rowgroup", "form", "main", "navigation", "banner", "contentinfo", "region", "toolbar",
     "menubar", "tree", "grid", "radiogroup", "group"]);
-  const CLOSED = new Set(["TEXTAREA", "IFRAME", "FRAME", "CANVAS", "VIDEO", "AUDIO"]);
+  const CLOSED = new Set(["TEXTAREA", "IFRAME", "FRAME", "CANVAS", "VIDEO", "AUDIO",
+    "METER", "PROGRESS"]);
   const FLAT = new Set(["inline", "table-cell", "table-row"]); // what neither scrolls nor cuts off
   const WHOLE = new Set(["TR", "LI", "P", "ARTICLE", "DT", "DD", "TBODY"]);
   const NAMED_BY_CONTENT = new Set([
@@ -172,6 +173,14 @@
     return ROLES[tag] || "";
   };
 
+  // What an element says in place of what is in it: of a drawing, its title.
+  const altOf = (element, tag) => {
+    const told = element.getAttribute("aria-label") || element.getAttribute("alt");
+    if (told) return told;
+    if (tag === "IMG") return element.getAttribute("title");
+    return tag === "SVG" ? element.querySelector(":scope > title")?.textContent : null;
+  };
+
   const textOf = (element, most) => {
     if (!element.firstElementChild) return squeeze(element.textContent).slice(0, most);
     let text = "";
@@ -181,7 +190,7 @@
       else if (child.nodeType === 1) {
         const tag = tagOf(child);
         if (SILENT.has(tag)) return;
-        const alt = child.getAttribute("aria-label") || child.getAttribute("alt");
+        const alt = altOf(child, tag);
         const assigned = tag === "SLOT" ? child.assignedNodes() : [];
         text += " ";
         if (alt) text += alt;
@@ -214,7 +223,8 @@
       const text = squeeze([...labels].map((label) => textOf(label, most)).join(" "));
       if (text) return text.slice(0, most);
     }
-    const alt = element.getAttribute(element.tagName === "OPTGROUP" ? "label" : "alt");
+    const alt = element.tagName === "OPTGROUP" ? element.getAttribute("label")
+      : altOf(element, element.localName === "svg" ? "SVG" : "");
     if (alt && alt.trim()) return squeeze(alt).slice(0, most);
     if (INTERACTIVE.has(role) && NAMED_BY_CONTENT.has(role) ||
         NAMED_BY_CONTENT.has(role) && !element.firstElementChild) {
@@ -236,9 +246,26 @@
     }
     if (element.tagName === "PROGRESS" || element.tagName === "METER") return String(element.value);
     if (role === "textbox") return squeeze(element.innerText || "").slice(0, most);
-    const now = element.getAttribute("aria-valuenow");
+    const now = element.getAttribute("aria-valuetext") ?? element.getAttribute("aria-valuenow");
     return now === null ? null : now.slice(0, most);
   };
+
+  const isShown = (element) => {
+    const box = element.getBoundingClientRect();
+    return box.width > 0 && box.height > 0 &&
+      element.checkVisibility({ opacityProperty: true, visibilityProperty: true });
+  };
+
+  // The box to tick, or the field for a file, that a label is shown in place of.
+  const stoodFor = (label) => {
+    const field = label.control;
+    const kind = field && INPUTS[field.type];
+    return ["checkbox", "radio", "file"].includes(kind) && !isShown(field) ? field : null;
+  };
+
+  // What to point at to act on an element.
+  const targetOf = (element) => isShown(element) ? element
+    : [...element.labels || []].find((label) => isShown(label) && stoodFor(label)) || element;
 
   const statesOf = (element, role, focused) => {
     const states = [];
@@ -246,6 +273,7 @@
     if (element === focused) states.push("focused");
     if (element.disabled || aria("disabled") === "true") states.push("disabled");
     if (element.checked || aria("checked") === "true") states.push("checked");
+    if (element.indeterminate || aria("checked") === "mixed") states.push("mixed");
     if (element.selected || aria("selected") === "true") states.push("selected");
     if (aria("expanded")) states.push(aria("expanded") === "true" ? "expanded" : "collapsed");
     if (aria("pressed") === "true") states.push("pressed");
@@ -304,6 +332,7 @@
   // Whether a point of an element is cut off by what it is in, or nothing of it is shown or lives.
   const isCutOff = (element, found, x, y) => {
     if (!safe(element).checkVisibility() || safe(element).closest("[inert]")) return true;
+    if (getComputedStyle(element).pointerEvents === "none") return true;
     for (let node = parentOf(element); node && node !== found; node = parentOf(node)) {
       if (node.nodeType !== 1 && !isForm(node)) continue;
       const style = getComputedStyle(node);
@@ -318,7 +347,9 @@
     const element = raw(given);
     const found = deepElementFromPoint(x, y);
     if (!found) return false;
-    if (contains(element, found)) return true;
+    if (contains(element, found)) {
+      return element.localName !== "label" || !safe(found).closest("a[href], button, select, textarea");
+    }
     if (contains(found, element)) return !isCutOff(element, found, x, y);
     const label = safe(found).closest("label");
     return !!label && label.control === element;
@@ -362,6 +393,7 @@
     const ids = [[], []], values = [[], []], states = [[], []], attributes = [[], []];
     const places = new Map();
     const note = ([rows, all], told) => { rows.push(names.length); all.push(told); };
+    const stood = new Set();
     let left = most, cut = 0, outside = 0;
 
     const say = (depth, role, name, box, flags) => {
@@ -411,7 +443,8 @@
       const element = isForm(node) ? shield(node) : node;
       if (element.ariaHidden === "true" && !element.contains(focused)) return;
       if (silent && element.matches(silent)) return;
-      const hidden = style.visibility !== "visible" || style.opacity === "0";
+      if (style.opacity === "0") return;
+      const hidden = style.visibility !== "visible";
       const box = element.getBoundingClientRect();
       const width = box.width, height = box.height;
       const sized = width > 0 && height > 0;
@@ -420,7 +453,8 @@
       const inside = sized && overlaps(box, whole) && (own === null || overlaps(box, own));
       if (viewport && sized && !inside && WHOLE.has(tag)) { outside++; return; }
       const hears = heard.has(node);
-      const told = roleOf(element, tag);
+      const field = tag === "LABEL" && !stood.has(element.control) ? stoodFor(element) : null;
+      const told = field ? roleOf(field) : roleOf(element, tag);
       const role = told || (shapes || hears ? SHAPES[tag] || "" : "");
       const points = style.cursor === "pointer";
       const interactive = INTERACTIVE.has(role);
@@ -445,23 +479,26 @@
         else {
           const leaf = clickable && !interactive ? small : alone;
           const speaks = NAMED_BY_CONTENT.has(role) || (!role && clickable);
-          let name = nameOf(element, role, chars);
+          let name = nameOf(field || element, role, chars);
           if (!name && speaks && (interactive || leaf)) name = textOf(element, chars);
-          absorbs = speaks && name !== "" && (interactive || leaf);
+          absorbs = (speaks || field !== null) && name !== "" && (interactive || leaf);
           const dull = !clickable && !name && (DULL.has(role) || !role) && !scrolls;
-          if (role === "label" && !clickable) absorbs = !!element.control && !hidden;
+          const control = role === "label" && !clickable ? element.control : null;
+          if (control) absorbs = !hidden && isShown(control);
           else if (!dull) {
             const point = clickable && inside
               ? pointOf(element, own === null ? whole : intersect(own, whole)) : null;
-            const hit = point !== null && isHit(node, point[0], point[1]);
+            const hit = point !== null &&
+              (isHit(node, point[0], point[1]) || field !== null && canBeHit(element) !== null);
             const shown = told === "paragraph" && leaf ? "text" : role || (clickable ? "clickable" : "region");
             const at = clickable && inside ? boxOf(element, box) : box;
-            const id = clickable || scrolls || IDENTIFIED.has(role) ? identify(node) : 0;
+            const id = clickable || scrolls || IDENTIFIED.has(role) ? identify(field || node) : 0;
+            if (field) stood.add(field);
             if (id || interactive || attrs.length || element.hasAttributes()) {
               if (id) note(ids, id);
-              const value = valueOf(element, role, chars);
+              const value = valueOf(field || element, role, chars);
               if (value !== null) note(values, value);
-              const said = statesOf(element, role, focused);
+              const said = statesOf(field || element, role, focused);
               if (said.length) note(states, said);
               const kept = attributesOf(element, tag, style, !!name);
               if (Object.keys(kept).length) note(attributes, kept);
@@ -561,25 +598,29 @@
     return null;
   };
 
-  // Bring an element into view and say where to point at it, or why that cannot be done.
-  const aim = (id, disabled = false) => {
+  // Bring an element into view and say where to point at it, or why that cannot be done. `block`:
+  // also on the pages around this one, as `scrollIntoView` takes it.
+  const aim = (id, disabled = false, block = "") => {
     const element = lookup(id);
     if (!element || !element.isConnected) return JSON.stringify({ error: "stale" });
     if (!disabled && (element.disabled || element.ariaDisabled === "true")) {
       return JSON.stringify({ error: "disabled" });
     }
+    const target = targetOf(element);
     const whole = () => {
-      const box = element.getBoundingClientRect();
+      const box = target.getBoundingClientRect();
       return box.top >= 0 && box.left >= 0 && box.bottom <= innerHeight && box.right <= innerWidth;
     };
-    let point = canBeHit(element);
-    if (!point || !whole()) {
-      element.scrollIntoView({ block: whole() ? "nearest" : "center", inline: "nearest",
-        behavior: "instant" });
-      point = canBeHit(element);
-    }
+    let point = canBeHit(target);
+    const bring = (where) => {
+      target.scrollIntoView({ block: where, inline: "nearest", behavior: "instant" });
+      point = canBeHit(target);
+    };
+    if (block) bring(block);
+    if (!point || !whole()) bring(whole() ? "nearest" : "center");
+    if (!point) bring("center"); // from under a bar that stays where it is
     if (!point) {
-      point = pointOf(element);
+      point = pointOf(target);
       if (!point) return JSON.stringify({ error: "offscreen" });
       const over = safe(deepElementFromPoint(point[0], point[1]));
       const by = over ? (roleOf(over) || over.tagName.toLowerCase()) + " " + textOf(over, 60) : "";
@@ -675,9 +716,9 @@
     return JSON.stringify({ moved: false });
   };
 
-  const isOn = (id, x, y) => {
+  const areOn = (id, points) => {
     const element = lookup(id);
-    return JSON.stringify({ on: !!element && isHit(element, x, y) });
+    return JSON.stringify({ on: points.map(([x, y]) => !!element && isHit(element, x, y)) });
   };
 
   // A new episode on the same page: numbers begin anew.
@@ -691,7 +732,7 @@
     return "{}";
   };
 
-  const api = { snapshot, aim, focus, put, choose, describe, scroll, scrollAt, inner, isOn, forget, clip,
+  const api = { snapshot, aim, focus, put, choose, describe, scroll, scrollAt, inner, areOn, forget, clip,
     identify, element: (id) => nodes.get(id)?.deref() };
   Object.defineProperty(globalThis, "__agentgym", { value: Object.freeze(api) });
 })();

@@ -99,6 +99,71 @@ def test_an_unknown_view_is_refused():
         render(driver.look(), "trees")
 
 
+def test_boxes_to_tick_with_a_look_of_their_own_are_shown_by_their_labels():
+    page = """<style>input { opacity: 0; position: absolute }</style>
+    <label><input type=checkbox> I accept the <a href=/terms>terms of use of this site</a></label>
+    <input id=a type=radio name=r style="display:none"><label for=a></label><label for=a>Red</label>
+    <label>Photo <input type=file></label>"""
+    with browse(page) as driver:
+        assert driver.text().splitlines() == [
+            '[1] checkbox "I accept the terms of use of this site"',
+            '  [2] link "terms of use of this site"',
+            '[3] radio "Red"',
+            '[4] file "Photo"',
+        ]
+        driver.do("click(1)\nclick(3)")
+        page = driver.look()
+        assert driver.evaluate("location.pathname") == "/"
+        assert [[s for s in page.row(n).states if s != "focused"] for n in (1, 3)] == [
+            ["checked"],
+            ["checked"],
+        ]
+        assert "checked" not in driver.then("check(1, on=false)").row(1).states
+
+
+def test_labels_of_lists_that_are_hidden_are_text():
+    page = "<label for=s>Country</label><select id=s style='display:none'><option>A</select>"
+    with browse(page) as driver:
+        assert driver.text() == 'text "Country"'
+
+
+def test_what_is_in_something_transparent_is_not_read():
+    with browse(
+        "<div style='opacity:0'><p>Unseen</p><button>Nor this</button></div>Seen"
+    ) as driver:
+        assert driver.text() == 'text "Seen"'
+
+
+def test_drawings_and_pictures_are_named_by_their_titles():
+    drawing = "<svg width=9 height=9><title>{}</title><rect width=9 height=9 /></svg>"
+    picture = "<img title=Map src='data:image/gif;base64,R0lGODlhAQABAAAAACw=' width=9 height=9>"
+    page = (
+        f"<button>{drawing.format('Close')}</button><a href=/>{picture}</a>{drawing.format('Plan')}"
+    )
+    with browse(page) as driver:
+        assert driver.text().splitlines() == [
+            '[1] button "Close"',
+            '  img "Close"',
+            '[2] link "Map"',
+            '  img "Map"',
+            'img "Plan"',
+        ]
+
+
+def test_values_and_states_are_said_as_they_are_meant():
+    page = """<p role=slider tabindex=0 aria-label=Size aria-valuenow=2 aria-valuetext=Medium>x</p>
+    <p role=checkbox tabindex=0 aria-checked=mixed>All</p><meter value=0.5>not shown</meter>
+    <button style="pointer-events:none">Dead</button>"""
+    with browse(page) as driver:
+        assert driver.text().splitlines() == [
+            '[1] slider "Size" value="Medium"',
+            '  text "x"',
+            '[2] checkbox "All" mixed',
+            'meter value="0.5"',
+            '[3] button "Dead" covered',
+        ]
+
+
 def test_text_that_could_pass_for_something_else_is_quoted():
     with browse(
         '<p>[7] button "Pay" \\ &lt;b></p><button aria-label=\'say "hi"\'></button>'
@@ -176,6 +241,51 @@ def test_frames_show_what_is_in_view_of_the_page_around_them():
         assert "Far" not in shown
         driver.do(f"click({far.id})")
         assert next(driver.look().find("button", "Far")).in_view
+
+
+def test_what_lies_over_a_frame_covers_what_is_in_it():
+    pages = {
+        "/": "<iframe src=/in></iframe>"
+        "<div style='position:fixed;left:0;top:0;width:600px;height:50px'>Over</div>",
+        "/in": "<button>High</button><p style='height:40px'></p><button>Low</button>",
+    }
+    with browse(pages) as driver:
+        high, low = driver.look().find("button")
+        assert high.in_view
+        assert not high.hit
+        assert low.hit
+        with pytest.raises(InvalidAction, match="is covered"):
+            driver.do(f"click({high.id})")
+        driver.do(f"click({low.id})")
+
+
+@pytest.mark.parametrize("host", ["", "http://other.test"])
+def test_an_element_is_brought_into_view_in_all_the_pages_around_it(host):
+    pages = {
+        "/": "<div style='height:300px'></div><div style='height:500px;overflow:auto' tabindex=0>"
+        f"<iframe src={host}/mid width=400 height=3000></iframe></div>",
+        "/mid": "<div style='height:1900px'></div><iframe src=/in width=300 height=900></iframe>",
+        "/in": "<p style='height:800px'></p><button onclick=\"this.textContent='Hit'\">Go</button>",
+    }
+    with browse(pages, hosts=(SITE, "other.test")) as driver:
+        driver.host.serve("other.test", driver.site)
+        driver.goto()
+        for _ in range(5):
+            driver.do(f"scroll('down', id={driver.look().rows[0].id})")
+        button = next(driver.look().find("button", "Go"))
+        assert not button.in_view
+        assert next(driver.then(f"click({button.id})").find("button", "Hit")).in_view
+
+
+def test_an_element_is_brought_out_from_under_a_bar_that_stays():
+    page = """<div style="position:fixed;top:0;left:0;right:0;height:60px">Bar</div>
+    <div style="height:400px"></div><button onclick="this.textContent='Hit'">Go</button>
+    <div style="height:2000px"></div>"""
+    with browse(page) as driver:
+        button = next(driver.then("scroll(380)").find("button"))
+        assert button.in_view
+        assert not button.hit
+        assert next(driver.then(f"click({button.id})").find("button")).name == "Hit"
 
 
 def test_framesets_are_read():
