@@ -7,7 +7,7 @@
 
   // ------------------------------------------------------------------ what listens to the mouse
   const KINDS = new Set(["click", "mousedown", "mouseup", "dblclick", "pointerdown", "pointerup",
-    "mouseenter", "mouseover", "touchstart", "dragstart"]);
+    "mouseenter", "mouseover", "touchstart", "dragstart", "drop", "contextmenu"]);
   let waiting = [];
   const noted = new WeakSet();
   const { has, add: keep } = WeakSet.prototype;

@@ -120,6 +120,12 @@
     "searchbox", "listbox", "color", "date", "time", "datetime", "month", "week", "file", "password", "tab",
     "menuitem", "menuitemcheckbox", "menuitemradio", "switch", "treeitem", "gridcell",
   ]);
+  // Attributes that say so of elements whose role does not. Listeners are told by the page's own
+  // world.
+  const ACTED_ON = ["click", "dblclick", "contextmenu", "mousedown", "mouseup", "pointerdown",
+    "pointerup", "touchstart", "drop"].map((kind) => `[on${kind}]`).join() +
+    `,[draggable=true],[tabindex]:not([tabindex^="-"])`;
+  const isActedOn = (element) => element.hasAttributes() && element.matches(ACTED_ON);
   const SHAPES = { CIRCLE: "circle", RECT: "rect", POLYGON: "polygon", ELLIPSE: "ellipse",
     PATH: "path", LINE: "line", POLYLINE: "polyline", TEXT: "svgtext" };
   const IDENTIFIED = new Set(["iframe", "frame", "canvas"]);
@@ -430,9 +436,9 @@
     // Whether a child is but a part of the text around it.
     const isRun = (child, tag, style, display, points) =>
       display.startsWith("inline") && !child.firstElementChild && !child.shadowRoot &&
-      !roleOf(child, tag) && !child.hasAttribute("onclick") && !heard.has(child) &&
+      !roleOf(child, tag) && !isActedOn(child) && !heard.has(child) &&
       tag !== "SLOT" && !(style.cursor === "pointer" && !points) &&
-      !child.hasAttribute("tabindex") && !(shapes && SHAPES[tag]) &&
+      !(shapes && SHAPES[tag]) &&
       !(silent && child.matches(silent));
 
     // `clip` is what ancestors that hide their overflow leave to be seen (null: all), and `above`
@@ -464,8 +470,7 @@
       const vast = !small && width * height > vastest;
       const option = tag === "OPTION" || tag === "OPTGROUP";
       const clickable = !hidden && !option && (interactive || ((hears ||
-        element.hasAttribute("onclick") || (points && !pointer) || (delegated && small) ||
-        element.hasAttribute("tabindex") && element.tabIndex >= 0) && !vast && !covered &&
+        isActedOn(element) || (points && !pointer) || (delegated && small)) && !vast && !covered &&
         (alone || !STRUCTURE.has(role))));
       const delegates = hears && !clickable && !vast;
       const overflow = node === body || FLAT.has(display) ? "visible" : style.overflowY;

@@ -527,6 +527,20 @@ def test_things_are_dragged_and_hovered():
         assert driver.session.pointer == (305.0, 205.0)
 
 
+def test_what_may_be_dragged_and_where_it_may_be_dropped_have_numbers():
+    page = """<div draggable=true ondragstart="event.dataTransfer.setData('text', 'one')">One</div>
+    <div id=into>Into</div><div ondrop="1">Inline</div><div draggable=false>No</div><script>
+    into.addEventListener("dragover", (event) => event.preventDefault());
+    into.addEventListener("drop", (event) => {
+      into.textContent = "got " + event.dataTransfer.getData("text");
+    });</script>"""
+    with browse(page) as driver:
+        named = {row.name: row.id for row in driver.look().rows}
+        assert all(named[name] for name in ("One", "Into", "Inline"))
+        assert not named["No"]
+        assert "got one" in driver.then(f"drag({named['One']}, {named['Into']})").rows[1].name
+
+
 def test_what_scrolls_is_scrolled():
     page = """<div id=s tabindex=0 style="height:100px;overflow:auto"><div style="height:900px">in
     </div></div><div style="height:2000px"></div>"""
