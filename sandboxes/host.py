@@ -227,6 +227,8 @@ class BrowserHost:
                     and running.browser.is_connected()
                 ):
                     return running
+            for running in [each for each in self._running if not each.leases]:
+                self._drop(running)  # it serves nobody: those of other hosts would add up
             started = _Running(await self._launch(flags, headed), (flags, headed))
             janitor.keep_profiles()
             self.launches += 1

@@ -352,8 +352,11 @@ class Session(Tabs):
         """As good as a new context: one tab, and nothing of what was stored or noted.
 
         Raises:
-            BrowserError: It cannot be had; open another session.
+            BrowserError: It cannot be had; open another session. So it is wherever the Internet was
+                open to it: what was stored for whom is not known.
         """
+        if any(not host.endswith(".test") for host in self.settings.hosts):
+            raise BrowserError("expired", "a context that was on the Internet is not used again")
         if self.dialog is not None:
             dialog, self.dialog = self.dialog, None
             await quietly(dialog.dismiss())

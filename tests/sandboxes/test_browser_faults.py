@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from browsing import SITE, browse, kill_browsers, need_browser, processes_of
+from browsing import SITE, browse, browser_pids, kill_browsers, need_browser, processes_of
 
 from agentgym.errors import InvalidAction, SandboxError
 from agentgym.sandboxes.page import BrowserError, PageSettings
@@ -636,6 +636,33 @@ def test_a_host_replaces_browsers_that_are_used_up(monkeypatch):
         assert running.launches == 2
     finally:
         running.close()
+
+
+def test_browsers_that_serve_nobody_do_not_add_up():
+    from agentgym.sandboxes import host as hosts
+
+    running = hosts.BrowserHost()
+    try:
+        kept = running.run_now(running.lease(PageSettings(hosts=(SITE,))), 60, "lease")
+        counts = []
+        for number in range(4):  # a browser knows from its start which hosts it may reach
+            settings = PageSettings(hosts=(f"{number}.example",))
+            session = running.run_now(running.lease(settings), 60, "lease")
+            counts.append(len(browser_pids()))
+            running.run_now(session.close(), 20, "close")
+        deadline = time.monotonic() + 10
+        while len(browser_pids()) > counts[0] and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert len(browser_pids()) == counts[0]
+        assert not kept.closed
+    finally:
+        running.close()
+
+
+def test_a_context_that_was_on_the_internet_is_not_used_again():
+    outside = browse("<p>x", hosts=(SITE, "outside.example"))
+    with outside as driver, pytest.raises(BrowserError, match="not used again"):
+        driver.run(driver.session.renew(driver.session.settings))
 
 
 def test_no_browser_is_said_with_what_to_do(monkeypatch, tmp_path):
