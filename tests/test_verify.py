@@ -7,6 +7,7 @@ import math
 import time
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -133,10 +134,10 @@ def test_what_says_something_else_differs_whichever_is_the_reference(form):
 
 
 def test_long_odd_texts_are_normalised_in_no_time():
-    started = time.monotonic()
+    started = time.process_time()
     for part in ("'a ", "*a ", '"', "(", "a.", "1,000,", "! ", " - ", "a . ", "\"'", "*'a", "x"):
         normalise((part * MAX_CHARS)[:MAX_CHARS])
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_any_of_several_references_will_do():
@@ -185,7 +186,8 @@ def test_a_task_without_proper_answers_is_the_tasks_fault(answers):
             ("10⁶", 10**6),
             (".5", Fraction(1, 2)),
         ),
-        *((7, 7), (0.1, Fraction(1, 10)), ("2 million", 2_000_000)),
+        *((7, 7), (0.1, Fraction(1, 10)), (np.float64(0.1), Fraction(1, 10))),
+        ("2 million", 2_000_000),
     ],
 )
 def test_numbers_are_read_exactly(said, value):
@@ -235,7 +237,7 @@ def test_whole_numbers_are_met_exactly_and_others_closely():
     assert not number("10000001", "10000000").passed
     assert number("0.3333333", "1/3").passed
     assert not number("0.33", "1/3").passed
-    assert number("0.33", "1/3", verifier=Numeric(relative=0.02)).passed
+    assert number("0.33", "1/3", verifier=Numeric(relative=np.float64(0.02))).passed
     assert number("99", "100", verifier=Numeric(absolute=1)).passed
     assert not number("98", "100", verifier=Numeric(absolute=1)).passed
     assert number("99", "100", verifier=Numeric(relative=0.01, exact_whole=False)).passed
@@ -355,6 +357,9 @@ def test_tolerances_are_declared_by_path():
     assert not document(near, expected).passed
     close = {"/items/0/price": 0.02, "/a~1b": 0.25}
     assert document(near, expected, tolerances=close).passed
+    at_the_edge = '{"items": [{"price": 2.6}], "a/b": 1}'  # in floats, 2.6 - 2.5 is more than 0.1
+    assert document(at_the_edge, expected, tolerances={"/items/0/price": 0.1}).passed
+    assert not document(at_the_edge, expected, tolerances={"/items/0/price": 0.0999}).passed
     huge = f'{{"items": [{{"price": {10**350}}}], "a/b": 1}}'
     assert not document(huge, expected, tolerances=close).passed
 

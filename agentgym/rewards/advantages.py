@@ -145,6 +145,7 @@ def gigpo(
         RewardError: Lengths differ, a reward is not finite, or a parameter is out of range.
     """
     check_std("gigpo", ddof, eps)
+    check_number("gigpo", "weight", weight)
     check_choice("gigpo", "norm", norm, ("mean_norm", "mean_std_norm"))
     divide = norm == "mean_std_norm"
     steps = returns_to_go(rewards, gamma)
@@ -175,20 +176,23 @@ def anchor_states(trajectory: Trajectory) -> list[str]:
     """The state in which each turn was taken, by the fact `state_key`; T strings.
 
     The fact says where a turn led, so turn `t` was taken in that of turn `t - 1`, and the first in
-    that of the start.
+    that of the start. A turn that could not be carried out and does not say has left it as it was.
 
     Raises:
         RewardError: A turn has none.
     """
-    keys = [trajectory.facts, *(turn.facts for turn in trajectory.turns[:-1])]
-    for turn, facts in enumerate(keys):
-        if facts.get("state_key") is None:
-            where = f"turn {turn} led to" if turn else "it started"
+    keys = [trajectory.facts.get("state_key")]
+    for turn in trajectory.turns[:-1]:
+        refused = turn.invalid is not None and "state_key" not in turn.facts
+        keys.append(keys[-1] if refused else turn.facts.get("state_key"))
+    for number, key in enumerate(keys):
+        if key is None:
+            where = f"turn {number} led to" if number else "it started"
             raise RewardError(
                 f"gigpo: episode {trajectory.key} does not say where {where}: it needs the fact "
                 "'state_key' at the start and at every turn; give an environment that provides it"
             )
-    return [str(facts["state_key"]) for facts in keys[: len(trajectory.turns)]]
+    return list(map(str, keys[: len(trajectory.turns)]))
 
 
 def mt_grpo(
@@ -225,6 +229,7 @@ def mt_grpo(
     Raises:
         RewardError: Lengths differ, a number is not finite, or a result's turn is not there.
     """
+    check_number("mt_grpo", "weight", weight)
     final, turn = _scores(outcomes, "mt_grpo"), _scores(turn_rewards, "mt_grpo")
     if not final.size == turn.size == len(lengths) == len(result_turns):
         raise RewardError("mt_grpo: give one of everything for each trajectory")
@@ -267,8 +272,9 @@ def bilevel_gae(
 
     A turn's last token gets the turn's advantage; before it, advantages run back token by token.
 
-    Source: RAGEN's `compute_bi_level_gae_advantage_return`. There, turns end where the reward is
-    not 0, so that a turn worth 0 is no turn; here they end where `turn_ends` says.
+    Source: RAGEN (arXiv 2504.20073), authors' code (`compute_bi_level_gae_advantage_return`).
+    There, turns end where the reward is not 0, so that a turn worth 0 is no turn; here they end
+    where `turn_ends` says.
 
     Args:
         rewards: float64[N] of the tokens that the model sampled, nothing in between; within a turn

@@ -301,6 +301,8 @@ class Spa(Signal):
     The file's SHA-256 is part of the signal and of its text: another file under the same name is
     refused.
 
+    Source: SPA-RL (arXiv 2505.20732); calibrating is our own.
+
     Args:
         estimator: Path of a file that an estimator's `save` wrote.
         sha256: Of that file; taken from it if empty.

@@ -116,7 +116,7 @@ class NetworkEstimator(Estimator):
         inputs = np.tanh(turns @ given["words"]) @ given["input"].T + given["input_bias"]
         state = np.zeros(len(given["head"]))
         credit = np.empty(len(turns))
-        for t, (reset, update, new) in enumerate(inputs.reshape(len(turns), 3, -1)):
+        for t, (reset, update, new) in enumerate(inputs.reshape(-1, 3, state.size)):
             old = (given["hidden"] @ state + given["hidden_bias"]).reshape(3, -1)
             keep = _sigmoid(update + old[1])
             state = (1 - keep) * np.tanh(new + _sigmoid(reset + old[0]) * old[2]) + keep * state
@@ -186,7 +186,7 @@ def _fitted(
             flat = [turn for turns in episodes for turn in turns]
             sizes = torch.tensor([0, *(len(places) for places, _ in flat)])[:-1]
             bags = (
-                torch.tensor([place for places, _ in flat for place in places]),
+                torch.tensor([place for places, _ in flat for place in places], dtype=torch.long),
                 sizes.cumsum(0),
                 torch.tensor([value for _, values in flat for value in values]).double(),
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from typing import Any
 
 from agentgym.errors import RewardError
@@ -25,7 +25,7 @@ async def rewarded(
     infrastructure fault) has no reward, and is not counted in its group.
 
     Args:
-        episodes: As `Collector.stream` yields them.
+        episodes: As `Collector.stream` yields them; it is closed with this.
         bound: The reward, bound to the environment.
         group: Samples of each task and seed.
         step: Of training, for schedules.
@@ -44,12 +44,16 @@ async def rewarded(
         )
     together = group if bound.stage is Stage.GROUP else 1
     waiting: dict[Any, list[Trajectory]] = {}
-    async for trajectory in episodes:
-        gathered = waiting.setdefault(trajectory.key.group, [])
-        gathered.append(trajectory)
-        if len(gathered) == together:
-            for pair in _scored(waiting.pop(trajectory.key.group), bound, step):
-                yield pair
+    try:
+        async for trajectory in episodes:
+            gathered = waiting.setdefault(trajectory.key.group, [])
+            gathered.append(trajectory)
+            if len(gathered) == together:
+                for pair in _scored(waiting.pop(trajectory.key.group), bound, step):
+                    yield pair
+    finally:
+        if isinstance(episodes, AsyncGenerator):
+            await episodes.aclose()
     if waiting and together > 1:
         logger.warning(
             "%d groups have fewer than %d samples, and are set against what there is",

@@ -53,7 +53,7 @@ class CursorPlace(BatchSignal):
     `gui_cursor`, known when the turn ends; not potential-form: summed up it pays for more moves. A
     turn without `point` has no value.
 
-    Source: GUI-Cursor, authors' code (`get_traj_reward`), with its default.
+    Source: GUI-Cursor (arXiv 2509.21552), authors' code (`get_traj_reward`), with its default.
 
     Args:
         centre: Most that is paid for being near the centre.
@@ -95,8 +95,8 @@ class GuiCursor(Signal):
     With the defaults every stop inside (at least 1) beats every stop outside (less than 0.6). Not
     potential-form. The paper's total is `0.9 * gui_cursor + 0.1 * format.mean()`.
 
-    Source: GUI-Cursor, authors' code (`get_traj_reward`), with its defaults; that out of turns and
-    with less than two moves none is astray is ours: there the code stops.
+    Source: GUI-Cursor (arXiv 2509.21552), authors' code (`get_traj_reward`), with its defaults;
+    that out of turns and with less than two moves none is astray is ours: there the code stops.
 
     Args:
         centre: Most that is paid for being near the centre.
@@ -156,8 +156,7 @@ class GuiCursor(Signal):
                 "is, with each turn that moves it and at the start"
             )
         everywhere = np.vstack([path, moves])
-        box, unit = np.tile(target[-1], (len(everywhere), 1)), np.tile(size[-1], (1, 1))
-        distance, inside, bonus = _nearness(everywhere, box, unit, self.centre)
+        distance, inside, bonus = _nearness(everywhere, target[-1:], size[-1:], self.centre)
         at = len(path) - 1
         if stopped and inside[at]:
             return float(1 + bonus[at])

@@ -16,7 +16,7 @@ from agentgym.errors import RewardError
 from agentgym.rewards.arguments import check_choice, check_number
 from agentgym.rewards.batch import place
 from agentgym.rewards.expression import Form, Signal
-from agentgym.rewards.reading import MISSING, find, number
+from agentgym.rewards.reading import MISSING, find, is_ids, number
 from agentgym.rewards.shaping import changes
 from agentgym.rewards.text import register
 from agentgym.types import Trajectory
@@ -321,14 +321,20 @@ class Citation(Signal):
     def values(self, trajectory: Trajectory) -> Sequence[float | None]:
         """From what the last turn cited."""
         last = len(trajectory.turns) - 1
-        relevant = find(trajectory, trajectory.turns[last], "relevant")
-        if relevant is MISSING or not isinstance(relevant, list | tuple | Mapping):
-            told = "absent" if relevant is MISSING else f"{relevant!r:.80}"
-            raise RewardError(
-                f"{self}: fact 'relevant' of {place(trajectory, last)} is {told}: give a list of "
-                "ids"
-            )
-        cited = set(trajectory.turns[last].facts.get("cites", ()))
-        shared = len(cited & set(relevant))
-        score = 2 * shared / (len(cited) + len(set(relevant))) if shared else 0.0
+        told = {
+            "relevant": find(trajectory, trajectory.turns[last], "relevant"),
+            "cites": trajectory.turns[last].facts.get("cites", ()),
+        }
+        if isinstance(told["relevant"], Mapping):
+            told["relevant"] = [each for each, grade in told["relevant"].items() if grade]
+        for name, ids in told.items():
+            if not is_ids(ids):
+                shown = "absent" if ids is MISSING else f"{ids!r:.80}"
+                raise RewardError(
+                    f"{self}: fact {name!r} of {place(trajectory, last)} is {shown}: give a list "
+                    "of ids"
+                )
+        relevant, cited = set(told["relevant"]), set(told["cites"])
+        shared = len(cited & relevant)
+        score = 2 * shared / (len(cited) + len(relevant)) if shared else 0.0
         return [*[None] * last, score if relevant else None]

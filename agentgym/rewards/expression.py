@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import chain
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -30,10 +30,8 @@ from agentgym.rewards.batch import Batch, PerTurn
 from agentgym.types import Trajectory
 
 if TYPE_CHECKING:
-    from agentgym.rewards.bound import Bound
     from agentgym.rewards.groups import GroupOperation
     from agentgym.rewards.schedules import Schedule
-    from agentgym.rewards.scorer import Scorer
 
 
 class Stage(IntEnum):
@@ -137,16 +135,6 @@ class Reward:
 
     def multiple(self, change: Callable[[Reward], Reward]) -> Reward | None:
         """The same with `change` applied to what it is a multiple of; None if it is none."""
-
-    def bind(self, provides: Any, scorer: Scorer | None = None) -> Bound:
-        """Check that it can be computed from what an environment or a run's manifest provides.
-
-        Raises:
-            RewardError: A fact or the scorer is missing; names the part that needs it.
-        """
-        from agentgym.rewards.bound import bind
-
-        return bind(self, provides, scorer)
 
     def walk(self) -> Iterator[Reward]:
         """Itself and all it is made of."""

@@ -123,10 +123,10 @@ class Regret(Signal):
 
     def values(self, trajectory: Trajectory) -> Sequence[float | None]:
         """From what the fact grew by."""
-        before: float | None = 0.0
+        before = 0.0
         found: list[float | None] = []
         for turn in range(len(trajectory.turns)):
             now = number(trajectory, turn, "regret")
-            found.append(None if now is None or before is None else before - now)
+            found.append(None if now is None else before - now)
             before = before if now is None else now
         return found

@@ -184,8 +184,8 @@ class GaussianCoverage(_Covering):
     """exp(-Bhattacharyya distance) of two Gaussians, predicted and target box; in [0, 1].
 
     Along each axis exp(-d^2 / (8 v)) * sqrt(sp * st / v) with v = (sp^2 + st^2) / 2 and s = alpha *
-    (width, height), at least 1 px; the product of both. 1 only where the boxes are equal;
-    symmetric. Not potential-form. An inverted predicted box: 0.
+    (width, height), at least 1 px; the product of both. 1 only where the boxes are equal, but for
+    sides so short that s is 1 px; symmetric. Not potential-form. An inverted predicted box: 0.
 
     Source: GUI-G2 (arXiv 2507.15846), coverage reward, from the paper and the authors' code;
     without its rounding to 3 decimals. alpha 0.5 is the paper's.

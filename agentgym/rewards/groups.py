@@ -18,7 +18,7 @@ from agentgym.rewards.arguments import call, check_choice, check_number
 from agentgym.rewards.batch import Batch, Bools, Floats, Ints, PerTurn
 from agentgym.types import Trajectory
 
-_ROUNDING = 1e-12
+ROUNDING = 1e-12
 """Relative differences up to this are rounding, not differences."""
 
 
@@ -154,9 +154,10 @@ class Rank(Pooled):
         """float64[K]: the places."""
         if is_dead(pool):
             return np.zeros_like(pool)
-        _, which, counts = np.unique(pool, return_inverse=True, return_counts=True)
-        middle = np.cumsum(counts) - (counts + 1) / 2  # of the places that equal values take
-        places: Floats = 2.0 * middle[which] / (pool.size - 1) - 1.0
+        slack, ordered = ROUNDING * np.abs(pool).max(), np.sort(pool)
+        below = np.searchsorted(ordered, pool - slack)
+        above = pool.size - np.searchsorted(ordered, pool + slack, side="right")
+        places: Floats = (below - above) / (pool.size - 1)
         return places
 
 
@@ -209,7 +210,7 @@ GROUP_OPERATIONS: dict[str, type[GroupOperation]] = {
 
 def is_dead(pool: Floats) -> bool:
     """Whether a pool (float64[K]) has fewer than two values, or equal ones up to rounding."""
-    return pool.size < 2 or bool(np.ptp(pool) <= _ROUNDING * np.abs(pool).max())
+    return pool.size < 2 or bool(np.ptp(pool) <= ROUNDING * np.abs(pool).max())
 
 
 def standardise(pool: Floats, *, ddof: int = 0, eps: float = 1e-6, std: bool = True) -> Floats:

@@ -38,7 +38,7 @@ class Novelty(Signal):
 
     Args:
         kind: Which function.
-        fact: What tells states apart: a text or a number, or a list of them.
+        fact: What tells states apart: a text or a whole number, or a list of them.
     """
 
     name: ClassVar[str] = "novelty"

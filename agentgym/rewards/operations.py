@@ -14,7 +14,7 @@ from agentgym.errors import RewardError
 from agentgym.rewards.arguments import check_choice, check_kind, check_number, given, literal
 from agentgym.rewards.batch import Batch, Bools, Floats, PerTurn, returns
 from agentgym.rewards.expression import Form, Number, Product, Reward, Stage, Sum
-from agentgym.rewards.groups import GroupOperation, VarianceGate
+from agentgym.rewards.groups import ROUNDING, GroupOperation, VarianceGate
 from agentgym.rewards.schedules import Schedule
 
 
@@ -308,7 +308,10 @@ class Multiple(Operation):
 
 @dataclass(frozen=True)
 class Condition:
-    """Whether the total of a reward over a trajectory passes a threshold."""
+    """Whether the total of a reward over a trajectory passes a threshold.
+
+    A total that differs from the threshold by rounding alone is equal to it.
+    """
 
     source: Reward
     comparison: str
@@ -331,7 +334,8 @@ class Condition:
     def holds(self, batch: Batch) -> Bools:
         """bool[n]: of each trajectory."""
         totals = batch.totals(self.source.on(batch))
-        return _COMPARE[self.comparison](totals, self.threshold)
+        equal = np.isclose(totals, self.threshold, rtol=ROUNDING, atol=ROUNDING)
+        return _COMPARE[self.comparison](np.where(equal, self.threshold, totals), self.threshold)
 
     def __str__(self) -> str:
         return f"{self.source} {self.comparison} {literal(self.threshold)}"

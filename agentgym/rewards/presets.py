@@ -11,7 +11,7 @@ PRESETS.update(
     {
         # GUI-G2 (arXiv 2507.15846), nu = gamma = 1, without its bonus for the format.
         "gui-g2": "gaussian_point(of='box') + gaussian_coverage",
-        # GUI-Cursor, authors' code.
+        # GUI-Cursor (arXiv 2509.21552), authors' code.
         "gui-cursor": "0.9 * gui_cursor + 0.1 * format.mean()",
         # G-RA (arXiv 2508.10548): a gate at a non-empty patch, and means in place of its sums. Both
         # together are at most 0.2, less than a rung of the ladder 0, .25, .5, 1; gate, ladder and

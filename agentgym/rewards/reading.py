@@ -66,6 +66,11 @@ def number(trajectory: Trajectory, turn: int, name: str) -> float | None:
     )
 
 
+def is_ids(value: Any) -> bool:
+    """Whether it is a list of ids: texts, or whole numbers."""
+    return isinstance(value, list | tuple) and all(isinstance(each, str | int) for each in value)
+
+
 _NUMBERS = frozenset({int, float})
 
 

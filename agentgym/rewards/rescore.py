@@ -96,9 +96,9 @@ def record(
         nonlocal count
         for count, each in enumerate(scored, 1):  # noqa: B007 - it is read below
             yield row(each, bound.scorer)
+        about.unlink(missing_ok=True)  # what is killed now leaves rows that nothing vouches for
 
     about = _about(store, name)
-    about.unlink(missing_ok=True)  # a run that is killed now leaves rows that nothing vouches for
     path = store.write_rewards(name, rows())
     made = {
         "reward": str(bound.reward),

@@ -11,7 +11,7 @@ from agentgym.errors import RewardError
 from agentgym.rewards.arguments import check_choice, check_number, is_finite
 from agentgym.rewards.batch import place
 from agentgym.rewards.expression import Form, Signal, Stage
-from agentgym.rewards.reading import MISSING, find
+from agentgym.rewards.reading import MISSING, find, is_ids
 from agentgym.rewards.text import register
 from agentgym.types import Trajectory
 
@@ -102,7 +102,7 @@ class Ndcg(Signal):
 
     def _shown(self, trajectory: Trajectory, turn: int) -> Sequence[Any] | None:
         shown = trajectory.turns[turn].facts.get("shown")
-        if shown is not None and not _is_ids(shown):
+        if shown is not None and not is_ids(shown):
             raise RewardError(
                 f"{self}: fact 'shown' of {place(trajectory, turn)} is {shown!r:.80}: give a list "
                 "of ids"
@@ -114,7 +114,7 @@ class Ndcg(Signal):
         if isinstance(relevant, Mapping):
             given = dict(relevant)
         else:
-            given = dict.fromkeys(relevant, 1) if _is_ids(relevant) else {}
+            given = dict.fromkeys(relevant, 1) if is_ids(relevant) else {}
         if not all(is_finite(each) and 0 <= each <= 100 for each in given.values()) or not any(
             given.values()
         ):
@@ -124,7 +124,3 @@ class Ndcg(Signal):
                 "at least one id, or a mapping from ids to relevance, 0 to 100 and not all 0"
             )
         return {each: 2.0 ** float(grade) - 1 for each, grade in given.items()}
-
-
-def _is_ids(value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(each, str | int) for each in value)

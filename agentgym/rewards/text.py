@@ -60,7 +60,10 @@ def parse(text: str) -> Reward:
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         reason = getattr(error, "msg", None) or str(error)
         raise RewardError(f"cannot read the reward {text[:80]!r}: {reason}") from None
-    return _Reader().reward(tree, 0)
+    try:
+        return _Reader().reward(tree, 0)
+    except RecursionError:  # what is too deep to be shown in an error
+        raise RewardError(f"a reward is at most {MAX_DEPTH} levels deep") from None
 
 
 class _Reader:

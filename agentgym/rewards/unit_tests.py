@@ -67,7 +67,7 @@ class TestsPassed(Signal):
 class WeightedTests(BatchSignal):
     """sum over tests j of w_j * [j passes]: a test weighs more the rarer it is passed in the group.
 
-    rho_j is the share of all turns of the group that pass test j, N_j = sum_k exp(-(rho_j -
+    rho_j is the share of the group's turns with tests that pass test j, N_j = sum_k exp(-(rho_j -
     rho_k)^2 / (2 sigma^2)) how many tests are like it, and w_j = exp(-alpha * rho_j) / (N_j +
     eps). So a test that is there twice weighs half as much each time. At least 0, most for a turn
     that passes all. Weights differ between groups: not to be compared across tasks, nor logged as a

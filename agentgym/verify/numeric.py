@@ -77,7 +77,7 @@ def read_number(answer: object) -> Quantity | None:
     if isinstance(answer, int):
         return Quantity(Fraction(answer), PLAIN) if answer.bit_length() <= _MAX_BITS else None
     if isinstance(answer, float):
-        return Quantity(Fraction(repr(answer)), PLAIN) if math.isfinite(answer) else None
+        return Quantity(Fraction(str(answer)), PLAIN) if math.isfinite(answer) else None
     if not isinstance(answer, str) or len(answer) > MAX_CHARS:
         return None
     found = _NUMBER.fullmatch(fold(answer).strip())
@@ -166,7 +166,7 @@ class Numeric:
         wanted = reference.value
         if found == wanted:
             return True
-        allowed = max(Fraction(repr(self.relative)) * abs(wanted), Fraction(repr(self.absolute)))
+        allowed = max(Fraction(str(self.relative)) * abs(wanted), Fraction(str(self.absolute)))
         if wanted.denominator == 1 and self.exact_whole and not self.absolute:
             if _is_decimal(reference.converted(answer.unit)):
                 return False

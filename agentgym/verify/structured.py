@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, ClassVar
 
 from agentgym.errors import ConfigError
@@ -167,12 +168,10 @@ def _same(expected: Any, found: Any, tolerance: float) -> bool:
         return type(expected) is type(found) and bool(expected == found)
     if isinstance(found, bool) or not isinstance(found, int | float):
         return False
-    if expected == found:
-        return True
-    try:
-        return tolerance > 0 and abs(expected - found) <= tolerance
-    except OverflowError:  # an integer that no float holds
-        return False
+    if expected == found or not tolerance:
+        return bool(expected == found)
+    wanted, given, allowed = (Fraction(str(each)) for each in (expected, found, tolerance))
+    return abs(wanted - given) <= allowed  # as written: 20.00 is within 0.01 of 19.99
 
 
 def _declared(task: Task) -> tuple[Any, Mapping[str, float]]:

@@ -104,6 +104,15 @@ def test_a_missing_state_is_named_with_its_turn():
     assert anchor_states(played("start", None)) == ["start"]  # where the last led is not asked
 
 
+def test_a_turn_that_was_refused_and_says_nothing_leaves_the_state_as_it_was():
+    refused = played("start", "a", None, None, "b")
+    for turn in refused.turns[1:3]:
+        turn.invalid, turn.facts = "parse", {}
+    assert anchor_states(refused) == ["start", "a", "a", "a"]
+    refused.turns[1].facts = {"state_key": "lost"}
+    assert anchor_states(refused) == ["start", "a", "lost", "lost"]
+
+
 def test_mt_grpo_pays_the_turn_part_up_to_the_result():
     found = mt_grpo([1, 0, 1, 0], [1, 1, 0, 0], [2] * 4, [0] * 4)
     first, later = np.array(found).T
@@ -141,6 +150,8 @@ def test_a_turn_worth_nothing_is_a_turn():
         (lambda: returns_to_go([[1], [np.inf]]), "trajectory 1: number 0 is inf"),
         (lambda: gigpo([[1, 2]], [["a"]]), "one state for each turn"),
         (lambda: gigpo([[1]], [["a"]], norm="std"), "norm is"),
+        (lambda: gigpo([[1]], [["a"]], weight=np.nan), "gigpo: weight is nan"),
+        (lambda: mt_grpo([1], [1], [2], [1], weight=np.inf), "mt_grpo: weight is inf"),
         (lambda: mt_grpo([1], [1], [2], [2]), "has 2 turns, and none is 2"),
         (lambda: mt_grpo([1], [1, 2], [2], [1]), "one of everything"),
         (lambda: bilevel_gae([1], [1, 2], [0]), "1 rewards, but 2 values"),

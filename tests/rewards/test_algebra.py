@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentgym.errors import RewardError
-from agentgym.rewards import Number, Stage, bind, outcome, parse
+from agentgym.rewards import Number, Signal, Stage, bind, outcome, parse
 from agentgym.rewards.batch import RUNNING
 from agentgym.rewards.expression import Reward, Sum
 from agentgym.rewards.groups import VarianceGate, ZScore
@@ -346,6 +346,14 @@ def test_a_long_sum_is_read_bound_scored_and_written_in_no_time(shape):
     assert time.process_time() - begun < 0.5
 
 
+@pytest.mark.parametrize("turns", range(1, 60))
+def test_rounding_closes_no_gate_and_opens_none(turns):
+    won = [episode([turn()] * turns, 1.0)]  # in floats, 1/n is not always 1 when n of it are added
+    assert score(parse("outcome.when(valid >= 1)"), won)[0].total == 1.0
+    assert score(parse("outcome.when(valid > 1)"), won)[0].total == 0.0
+    assert score(parse("outcome.when(valid < 1)"), won)[0].total == 0.0
+
+
 def test_a_comparison_may_have_its_number_first():
     assert parse("format.when(0.5 <= outcome)") == parse("format.when(outcome >= 0.5)")
     assert parse("format.when(0.5 < outcome)") == parse("format.when(outcome > 0.5)")
@@ -422,6 +430,10 @@ def test_schedules_follow_the_step():
         "format +" + " format +" * 1000,
         "-" * 60 + "format",
         "(" * 300 + "format" + ")" * 300,
+        "outcome" + ".a" * 900,
+        "outcome" + "[0]" * 900,
+        "outcome / " * 900 + "2",
+        "format.clip(" + "~" * 900 + "1)",
     ],
 )
 def test_what_is_no_reward_is_refused_with_a_reason(text):
@@ -509,6 +521,33 @@ def test_an_episode_without_outcome_or_turns_is_refused():
         score(outcome, [unscored])
     with pytest.raises(RewardError, match="no turn"):
         score(outcome, [episode([])])
+
+
+@dataclass(frozen=True)
+class Said(Signal):
+    """Whatever it is given, of every episode."""
+
+    name = "said"
+    each: tuple[object, ...]
+
+    def values(self, trajectory):
+        return self.each
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ((1.0,), r"gave 1 values for the 2 turns of episode t#0\.0"),
+        ((1.0, None, 1.0), "gave 3 values for the 2 turns"),
+        ((1.0, math.nan), r"^episode t#0\.0: said.* is nan at turn 2: it must be a finite number"),
+        ((math.inf, None), "is inf at turn 1"),
+        (("x", 1.0), r"^episode t#0\.0: said.* gave what is no number"),
+        ((10**400, 1.0), "gave what is no number"),
+    ],
+)
+def test_a_signal_of_ones_own_that_gives_something_else_is_named_with_its_episode(values, says):
+    with pytest.raises(RewardError, match=says):
+        score(Said(values), [episode([turn()] * 2)])
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, "x", None, True])

@@ -79,6 +79,16 @@ def test_the_same_seed_gives_the_same_file_in_any_order_and_another_seed_another
     assert sums[0] == sums[1] != sums[2]
 
 
+def test_an_episode_without_turns_has_no_credit_and_its_outcome_is_a_loss(network):
+    assert network.predict(episode([], None)).shape == (0,)
+    assert network.loss([episode([], 1.0)]) == 1.0
+
+
+def test_turns_that_show_none_of_the_features_are_fitted_too(network):
+    blind = NetworkEstimator.fit(doors()[:1], **{**FIT, "features": ["observation"]})
+    assert blind.predict(doors()[0]).sum() == pytest.approx(1.0, abs=0.1)
+
+
 def test_fitting_leaves_torch_as_it_was(network):
     import torch
 

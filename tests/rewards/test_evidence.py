@@ -260,16 +260,25 @@ def test_a_share_is_a_share(share):
 def test_citations_are_set_against_what_the_answer_rests_on():
     def value(cites, relevant=("a", "b")):
         turns = [turn(), turn() if cites is None else turn(cites=cites)]
-        return paid("citation", episode(turns, start={"relevant": list(relevant)}))
+        return paid("citation", episode(turns, start={"relevant": relevant}))
 
     assert value(["a", "b"]) == [None, 1.0]
     assert value(["b", "b"]) == [None, pytest.approx(2 / 3)]
     assert value(["a", "b", "c", "d"]) == [None, pytest.approx(2 / 3)]
     assert value([]) == value(["x"]) == value(None) == [None, 0.0]
     assert value(["a"], ()) == [None, None]
+    assert value(["a"], {"a": 2, "b": 0}) == [None, 1.0]  # of grade 0: not relevant
     assert parse("citation").stage is Stage.FINISHED
+
+
+@pytest.mark.parametrize("wrong", [None, 3, "ab", [["a"]], {"a"}])
+def test_citations_that_are_no_list_of_ids_are_an_error_that_names_fact_and_turn(wrong):
     with pytest.raises(RewardError, match=r"'relevant' of turn 1 .* is absent"):
         paid("citation", episode([turn()]))
+    with pytest.raises(RewardError, match=r"citation: fact 'cites' of turn 1 .*: give a list"):
+        paid("citation", episode([turn(cites=wrong)], start={"relevant": ["a"]}))
+    with pytest.raises(RewardError, match=r"citation: fact 'relevant' of turn 1 .*: give a list"):
+        paid("citation", episode([turn(cites=["a"])], start={"relevant": wrong}))
 
 
 def test_only_what_was_not_shown_before_is_ranked():

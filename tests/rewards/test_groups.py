@@ -95,6 +95,15 @@ def test_ranks_are_shared_by_equals():
     assert ranks == pytest.approx([0, -1, 0, 1])
 
 
+def test_ranks_are_shared_by_what_differs_by_rounding_alone():
+    # the mean of seven ones is 0.9999999999999998, that of three is 1
+    found = scored(
+        "fact('x').group(rank(pool='totals'))",
+        [episode([1.0] * 3), episode([0.5], sample=1), episode([1.0] * 7, sample=2)],
+    )
+    assert [each[-1] for each in found] == [0.5, -1, 0.5]
+
+
 @pytest.mark.parametrize(
     ("outcomes", "ddof", "factor"),
     [

@@ -12,6 +12,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from browsing import need_browser
+from episodes import told
 from gymnasium.utils.env_checker import check_env
 
 import agentgym
@@ -23,7 +24,7 @@ from agentgym.policy import open_policy
 from agentgym.rewards import PRESETS, Bound, Stage, bind, parse
 from agentgym.rewards.collecting import rewarded
 from agentgym.rewards.online import ShapedReward
-from agentgym.rewards.rescore import rescore, row
+from agentgym.rewards.rescore import record, recorded, rescore, row
 from agentgym.store import Store
 from agentgym.types import Outcome
 
@@ -31,6 +32,8 @@ ENV = "agentgym/ALFWorld-v0"
 SMALL = {"size": "small"}
 TASKS = ["clean:size=small:seed=1", "pick2:size=small:seed=2", "look:size=small:seed=3"]
 CAUSAL = "outcome + 0.1 * progress - 0.05 * invalid_penalty.over(50)"
+UNCOUNTED = "length_penalty(1, 2, length='tokens')"
+"""No engine counted what a random player said."""
 GROUPED = "outcome.group(zscore(pool='totals')) + 0.1 * progress.group(zscore())"
 
 
@@ -206,6 +209,30 @@ def test_each_group_is_rewarded_when_its_last_sample_has_ended():
             assert np.array_equal(scored.per_turn, again.per_turn)
 
 
+@pytest.mark.parametrize("reward", ["outcome", UNCOUNTED])
+def test_when_nobody_wants_more_or_a_reward_fails_no_more_episodes_are_played(reward):
+    closed = []
+
+    async def endless():
+        try:
+            while True:
+                yield told("x", [1])
+        finally:
+            closed.append(True)
+
+    async def first():
+        pairs = rewarded(endless(), bind(parse(reward), set()))
+        try:
+            await anext(pairs)
+        except RewardError:
+            assert reward == UNCOUNTED
+        else:
+            await pairs.aclose()
+        return list(closed)
+
+    assert asyncio.run(first()) == [True]
+
+
 def test_groups_that_are_too_small_to_be_set_against_are_refused_or_told_of(caplog):
     keys = list(episode_keys(ENV, TASKS[:1], seeds=[0], group=3))
     collector = Collector(lambda: gym.make(ENV, **SMALL), open_policy("random"))
@@ -219,6 +246,22 @@ def test_groups_that_are_too_small_to_be_set_against_are_refused_or_told_of(capl
     pairs = asyncio.run(everything(2))
     assert len(pairs) == 3
     assert "1 groups have fewer than 2 samples" in caplog.text
+
+
+def test_what_is_not_scored_is_handed_on_without_a_reward_and_is_not_counted_in_its_group():
+    lost, won = (told("x", [1], score=score, sample=i) for i, score in enumerate((0.0, 1.0)))
+    failed = replace(lost, key=lost.key._replace(sample=2), outcome=None)
+    bound = bind(parse("outcome.group(center())"), set())
+
+    async def everything():
+        async def ended():
+            for each in (lost, failed, won):
+                yield each
+
+        return [pair async for pair in rewarded(ended(), bound, group=3)]
+
+    paid = [(trajectory, found and found.total) for trajectory, found in asyncio.run(everything())]
+    assert paid == [(lost, -0.5), (failed, None), (won, 0.5)]
 
 
 # ------------------------------------------------------------------------------------- stored runs
@@ -391,6 +434,16 @@ def test_rewards_of_a_run_say_what_made_them_and_are_not_replaced_unasked(store,
     assert json.loads((store.path / "rewards" / "said.json").read_text())["reward"] == "outcome"
 
 
+def test_rewards_that_were_written_stay_vouched_for_where_others_cannot_be_computed(store):
+    plain, other = (bind(parse(text), store.manifest) for text in ("outcome", UNCOUNTED))
+    record(store, plain, rescore(store, plain), name="kept")
+    rows = (store.path / "rewards" / "kept.jsonl").read_bytes()
+    with pytest.raises(RewardError, match="were not counted"):
+        record(store, other, rescore(store, other), name="kept")
+    assert (store.path / "rewards" / "kept.jsonl").read_bytes() == rows
+    assert recorded(store, "kept") == "outcome"
+
+
 def test_what_is_not_scored_is_not_explained(store, tmp_path, capsys):
     (trajectory,) = list(store.episodes())[:1]
     unscored = replace(trajectory, outcome=Outcome(0.0, False, available=False))
@@ -496,7 +549,7 @@ def test_score_refuses_what_it_cannot_do(store, args, reason, capsys):
     assert reason in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("step", ["nan", "inf"])
+@pytest.mark.parametrize("step", ["nan", "inf", "soon"])
 def test_a_step_that_is_no_finite_number_is_refused(store, step, capsys):
     assert cli.main(["score", str(store.path), "--reward", "outcome", "--step", step]) == 2
     assert f"'{step}': give a finite number" in capsys.readouterr().err
