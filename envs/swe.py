@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import posixpath
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -15,16 +15,15 @@ from agentgym.envs.swe_diff import carry_out
 from agentgym.envs.swe_grade import LADDER, LEVELS, Verdict, evidence, grade, policy_image
 from agentgym.envs.swe_guard import suspicions
 from agentgym.errors import ConfigError, InvalidAction, SandboxError, TaskError, did_you_mean
-from agentgym.sandbox import Backend, Limits, Sandbox, find_backend, shared_pool
+from agentgym.sandbox import Backend, ExecResult, Limits, Sandbox, find_backend, shared_pool
 from agentgym.tasks.swe import SWETask, load
 from agentgym.tasks.swe_logs import PARSERS
+from agentgym.tasks.swe_patches import places_of
 from agentgym.types import Outcome, Reply, Task
 
 TOOLS = ("default", "bash")
 SUBMIT_LINE = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
 """A command whose output begins so hands in the work: as mini-swe-agent has it (MIT licence)."""
-
-_HUNK = re.compile(r"^(?:\+\+\+ b/(\S+)|@@ -(\d+)(?:,(\d+))? )", re.MULTILINE)
 
 
 @lru_cache(maxsize=16)
@@ -43,13 +42,13 @@ class SWE(Env):
         outcome: `passed`: 1 or 0; `levels`: 0, 0.25, 0.5 or 1 for nothing submitted, an empty
             patch, one that fails, one that passes (after G-RA, arXiv 2508.10548).
         submit_at_limit: Whether the work is graded at the turn limit too, though nobody submitted.
-        tests_each_turn: Whether the hidden tests are run after every turn that changed a file, in
-            a box of their own, for signals that read them; the policy is told nothing.
+        tests_each_turn: Whether the hidden tests are run after every turn once a file is changed,
+            in a box of their own, for signals that read them; the policy is told nothing.
         confirm: Whether tests that pass are asked again with wrong answers, which they must then
             refuse: another run of the tests, for work that mends something.
         backend: `docker`, `local` or `auto`.
         command_timeout_s: Longest a command may take, if it does not ask for less.
-        episode_timeout_s: Longest all commands of an episode may take together.
+        episode_timeout_s: Longest all commands and test runs of an episode may take together.
         output_chars: Longest observation.
         warm: Boxes of each task kept ready ahead, for groups of episodes.
         memory_mb: See `Limits`, as `cpus`, `pids` and `disk_mb`.
@@ -214,7 +213,8 @@ class SWE(Env):
         except SandboxError:
             raise
         except OSError as error:
-            raise InvalidAction("system", f"{error.strerror}: {error.filename}") from error
+            told = f"{error.strerror}: {error.filename}"
+            raise InvalidAction("system", told, self._facts) from error
         if self.tests_each_turn and reply.outcome is None:
             self._facts["tests"] = dict(self._grade(confirm=False).tests) or None
         return reply._replace(facts={**self._facts, **reply.facts})
@@ -255,16 +255,20 @@ class SWE(Env):
             raise SandboxError("there is no sandbox: the environment was closed")
         return self._box
 
-    def _do_bash(self, command: str, timeout: int | None) -> Reply:
+    def _run(self, command: str, timeout_s: float, keep_bytes: int) -> ExecResult:
         left_s = self.episode_timeout_s - self._spent_s
         if left_s <= 0:
             raise InvalidAction("time", "the time for commands is used up: submit")
-        allowed_s = min(left_s, self.command_timeout_s, timeout or self.command_timeout_s)
         done = self.box.run(
-            command, timeout_s=allowed_s, keep_bytes=8 * self.output_chars, background=True
+            command, timeout_s=min(left_s, timeout_s), keep_bytes=keep_bytes, background=True
         )
         self._spent_s += done.duration_s
         self._facts["exit_code"] = done.code
+        return done
+
+    def _do_bash(self, command: str, timeout: int | None) -> Reply:
+        allowed_s = min(self.command_timeout_s, timeout or self.command_timeout_s)
+        done = self._run(command, allowed_s, 8 * self.output_chars)
         if flags := suspicions(command):
             self._facts["flags"] = flags
         if done.output.lstrip().startswith(SUBMIT_LINE):
@@ -301,14 +305,13 @@ class SWE(Env):
         shown = [test for test in self._swe.tests if test.partition("::")[0] not in unseen]
         tests = " ".join(map(shlex.quote, shown))
         command = self._swe.test_command.replace("{tests}", tests)
-        done = self.box.run(
+        done = self._run(
             f"( cd {shlex.quote(self._swe.workdir)} && {command} )",
-            timeout_s=min(self._swe.tests_timeout_s, 10 * self.command_timeout_s),
-            keep_bytes=4 << 20,
+            min(self._swe.tests_timeout_s, 10 * self.command_timeout_s),
+            4 << 20,
         )
         found = PARSERS[self._swe.parser](done.output)
         failed = [name for name, status in found.items() if status in ("failed", "error")]
-        self._facts["exit_code"] = done.code
         self._facts["visible_tests"] = {name: name not in failed for name in found} or None
         said = f"{len(found) - len(failed)} of {len(found)} tests pass."
         return Reply(f"{tools.told(done, self.output_chars)}\n{said}")
@@ -316,7 +319,7 @@ class SWE(Env):
     def _do_submit(self) -> Reply:
         verdict = self._grade(self.confirm)
         outcome = self._outcome(verdict)
-        patched = re.findall(r"^diff --git a/\S+ b/(\S+)$", verdict.patch, re.MULTILINE)
+        patched = list(_places(verdict.patch))
         facts = {**evidence(verdict), **localisation(patched, self._swe.gold, verdict.patch)}
         facts["flags"] = [*self._facts.get("flags", []), *verdict.flags]
         self._leave()
@@ -363,7 +366,11 @@ class SWE(Env):
             changes = self.box.changes()
         except OSError as error:
             raise SandboxError(f"no snapshot: {error.strerror}") from error
-        shell = self.box.run('export -p; printf "cd -- %q\\n" "$PWD"', background=True).output
+        for each in changes:
+            if each.kind != "deleted" and each.type == "file" and each.content is None:
+                raise SandboxError(f"no snapshot: {each.path} is too large ({each.size} bytes)")
+        told = 'export -p; printf "cd -- %q\\n" "$PWD"'
+        shell = self.box.run(told, keep_bytes=1 << 20, background=True).output
         edits = list(self._editor.history)
         return self._swe, changes, shell, edits, self._spent_s, self._steps, list(self._edited)
 
@@ -379,8 +386,9 @@ class SWE(Env):
         for each in changes:
             if each.type == "link" and each.content is not None:
                 target = shlex.quote(each.content.decode("utf-8", "surrogateescape"))
-                path = shlex.quote(f"{self._swe.workdir}/{each.path}")
-                self.box.run(f"mkdir -p $(dirname {path}) && ln -sfn -- {target} {path}")
+                path = f"{self._swe.workdir}/{each.path}"
+                folder, path = shlex.quote(posixpath.dirname(path)), shlex.quote(path)
+                self.box.run(f"mkdir -p {folder} && ln -sfn -- {target} {path}")
         self.box.run(shell)
 
 
@@ -396,7 +404,7 @@ def localisation(files: Sequence[str], gold: str, patch: str = "") -> dict[str, 
 
     Returns:
         `file_recall`, `file_precision`; with a patch, `hunk_recall`: the share of the solution's
-        hunks within three lines of which something was changed. All in [0, 1].
+        hunks that meet one of the patch's, lines around both included. All in [0, 1].
     """
     wanted, changed = _places(gold), _places(patch)
     right = set(files) & set(wanted)
@@ -417,15 +425,8 @@ def _touch(one: tuple[int, int], other: tuple[int, int]) -> bool:
     return one[0] <= other[1] and other[0] <= one[1]
 
 
-def _places(patch: str) -> dict[str, list[tuple[int, int]]]:
-    """Files of a patch, and the first and last line of each hunk before it, context included."""
-    found: dict[str, list[tuple[int, int]]] = {}
-    file = ""
-    for match in _HUNK.finditer(patch):
-        if match[1]:
-            file = match[1]
-            found.setdefault(file, [])
-        elif file:
-            first, count = int(match[2]), int(match[3] or 1)
-            found[file].append((first, first + count))
-    return found
+def _places(patch: str) -> Mapping[str, Sequence[tuple[int, int]]]:
+    try:
+        return places_of(patch)
+    except TaskError:
+        return {}  # of the task's own, which cannot be graded then

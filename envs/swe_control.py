@@ -53,24 +53,30 @@ class Canary:
 
     @classmethod
     def of(cls, task: SWETask) -> Canary | None:
-        """One for the runner of a task; None where there is no way to name it one more test."""
-        if "{tests}" not in task.test_command:
+        """One for the runner of a task; None where it is not named its tests, or names none."""
+        named = "{tests}" in task.test_command and task.tests
+        if not named or task.evaluation == "reward_file":
             return None
         draw = random.Random(secrets.randbits(64))
         known = " ".join((*task.fail_to_pass, *task.pass_to_pass, *task.tests, *task.hidden))
         words = [word for word in _WORDS if word not in known] or [secrets.token_hex(4)]
         name = f"test_{'_'.join(draw.sample(words, min(3, len(words))))}"
-        folder = posixpath.dirname(next(iter(task.tests), "").partition("::")[0])
+        folder = posixpath.dirname(task.tests[0].partition("::")[0])
+        if task.parser == "django":  # which takes modules of `tests`, and no files
+            folder = posixpath.join("tests", *task.tests[0].split(".")[:-1])
         path = posixpath.join(folder, f"test_{'_'.join(draw.sample(words, min(2, len(words))))}.py")
         numbers = [draw.randint(2, 60) for _ in range(3)]
         wrong = max(numbers) + draw.randint(1, 9)
-        if task.parser == "unittest":
+        if task.parser in ("unittest", "django"):
             source = (
                 f"import unittest\n\n\nclass {name[5:].title().replace('_', '')}Test"
                 f"(unittest.TestCase):\n    def {name}(self):\n"
                 f"        self.assertEqual(max({numbers}), {wrong})\n"
             )
-            return cls(path, path[: -len(".py")].replace("/", "."), name, source)
+            module = path[: -len(".py")].replace("/", ".")
+            if task.parser == "django":
+                module = module.removeprefix("tests.")
+            return cls(path, module, name, source)
         return cls(path, path, name, f"def {name}():\n    assert max({numbers}) == {wrong}\n")
 
     def objection(self, found: Mapping[str, Status], code: int) -> str:

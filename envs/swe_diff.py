@@ -14,6 +14,7 @@ import re
 import shlex
 import zlib
 from base64 import b85encode
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from agentgym.errors import SandboxError
 from agentgym.sandbox import Change, Sandbox
 
 MOST_WORK = 1_000_000
-"""Pairs of lines; where there are more, all lines between the first and the last change are written
+"""Pairs of equal lines between the first and the last change; where there are more, all are written
 as replaced, since finding the fewest would take too long."""
 _CONTEXT = 3
 _IN_THE_WAY = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EINVAL)
@@ -144,7 +145,8 @@ def _groups(old: Sequence[str], new: Sequence[str]) -> list[list[_Block]]:
     tail = next((n for n in range(most - head) if old[-1 - n] != new[-1 - n]), most - head)
     end, stop = len(old) - tail, len(new) - tail
     lead, trail = min(head, _CONTEXT), min(tail, _CONTEXT)
-    if (end - head) * (stop - head) > MOST_WORK:
+    added = Counter(new[head:stop])
+    if sum(added[line] for line in old[head:end]) > MOST_WORK:
         before: _Block = (True, (head - lead, head), (head - lead, head))
         after: _Block = (True, (end, end + trail), (stop, stop + trail))
         return [[before, (False, (head, end), (head, stop)), after]]
@@ -185,7 +187,7 @@ def read_versions(box: Sandbox, workdir: str, paths: Sequence[str]) -> dict[str,
     for some in _batches(there):
         told = box.run(f"stat -c %a -- {some}", cwd=workdir, keep_bytes=1 << 20)
         modes += [bool(int(mode, 8) & 0o100) for mode in re.findall(r"^[0-7]+$", told.output, re.M)]
-    executable = dict(zip(there, modes, strict=len(modes) == len(there)))
+    executable = dict(zip(there, modes, strict=False))
     return {
         path: None if content is None else Version(content, executable.get(path, False))
         for path, content in found.items()

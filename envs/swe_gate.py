@@ -1,7 +1,8 @@
 """The gate that tasks pass before anybody is trained or measured on them.
 
 A task is run as it is, twice, and with its own solution, twice. Tests that do not always do the
-same are written down and count no longer; what is left must fail and pass as the task says.
+same are written down and count no longer; what is left must fail and pass as the task says, and
+the solution pass as a policy's would.
 """
 
 from __future__ import annotations
@@ -41,16 +42,24 @@ def admit(task: SWETask, backend: Backend, open_box: Callable[[str], Sandbox]) -
         backend: Where its images are made.
         open_box: Starts a box from the name of an image.
 
-    Raises:
-        SandboxError: A box died or could not be started, or the task's own patches do not apply.
+    Returns:
+        What was found out; a box that died or could not be started is a problem, too.
     """
     if not task.gold:
         return Admission(task, ("it has no solution",))
+    try:
+        return _admit(task, backend, open_box)
+    except SandboxError as error:
+        return Admission(task, (str(error),))
+
+
+def _admit(task: SWETask, backend: Backend, open_box: Callable[[str], Sandbox]) -> Admission:
     broken = [_as_it_is(task, backend, open_box) for _ in range(ROUNDS)]
     changes = _solution(task, policy_image(task, backend), open_box)
-    solved = [grade(task, changes, backend, open_box) for _ in range(ROUNDS)]
+    solved = [grade(task, changes, backend, open_box, confirm=False) for _ in range(ROUNDS)]
     flaky = sorted({*task.flaky, *_differing(broken), *_differing(solved)})
     task = replace(task, flaky=tuple(flaky))
+    solved.append(grade(task, changes, backend, open_box))
     found = [
         *(problem for verdict in broken for problem in _problems(task, verdict, mended=False)),
         *(problem for verdict in solved for problem in _problems(task, verdict, mended=True)),

@@ -51,10 +51,11 @@ LADDER = (0.0, 0.25, 0.5, 1.0)
 LOG_CHARS = 8_000
 """How much of what tests printed is kept, from its end."""
 _OUTPUT_BYTES = 16 << 20
-_CONTROL = "1"
+_CONTROL = "2"
 """Of the way in which controls are made: another one makes them anew."""
 _ATTEMPTS = 3
 _NO_REWARD = "no reward file"
+_STOPPED = "tests stopped: "
 _COMMIT = (
     "rm -rf .git && if command -v git >/dev/null; then git init --quiet && git add --all && "
     "GIT_AUTHOR_DATE='2000-01-01T00:00:00Z' GIT_COMMITTER_DATE='2000-01-01T00:00:00Z' "
@@ -99,8 +100,12 @@ class Verdict:
 
 def policy_image(task: SWETask, backend: Backend) -> str:
     """The image that a policy works in: one commit, no hidden test, no trace of the solution."""
-    commands = [*_prepared(task), *(f"rm -rf -- {shlex.quote(path)}" for path in task.removed)]
-    return _build(task, [*commands, _COMMIT], backend)
+    removed = []
+    for path in task.removed:
+        folder, name = posixpath.split(path)
+        compiled = posixpath.join(folder, "__pycache__", name.removesuffix(".py"))
+        removed.append(f"rm -rf -- {shlex.quote(path)} {shlex.quote(compiled)}.*")
+    return _build(task, [*_prepared(task), *removed, _COMMIT], backend)
 
 
 def grader_image(task: SWETask, backend: Backend) -> str:
@@ -243,7 +248,7 @@ def _run(
         command, cwd=task.workdir, timeout_s=task.tests_timeout_s, keep_bytes=_OUTPUT_BYTES
     )
     if done.stopped:
-        flags.append(f"tests stopped: {done.stopped}")
+        flags.append(f"{_STOPPED}{done.stopped}")
     elif done.elided and task.evaluation == "tests":
         flags.append("output too long")
     whole = not (done.stopped or done.elided)
@@ -363,6 +368,8 @@ def _controls(task: SWETask, image: str, open_box: Open) -> list[_Control]:
             return [_Control(*each) for each in json.loads(place.read_text())]
         except (OSError, ValueError, TypeError):
             made = _make_controls(task, key, image, open_box) if task.gold else []
+        if made is None:
+            return []
         _keep_controls(place, made)
     return made
 
@@ -380,7 +387,8 @@ def _keep_controls(place: Path, made: Sequence[_Control]) -> None:
         partial.replace(place)
 
 
-def _make_controls(task: SWETask, key: str, image: str, open_box: Open) -> list[_Control]:
+def _make_controls(task: SWETask, key: str, image: str, open_box: Open) -> list[_Control] | None:
+    """None if that cannot be said, as tests were stopped; it may be a machine with much to do."""
     draw = random.Random(key)
     wanted = spoilable(task, _patched(task))
     with closing(open_box(image)) as box:
@@ -388,6 +396,7 @@ def _make_controls(task: SWETask, key: str, image: str, open_box: Open) -> list[
         read = {path: read_file(box, task.workdir, path) or b"" for path in wanted}
     sources = {path: data.decode("utf-8", "replace") for path, data in read.items()}
     made: list[_Control] = []
+    stopped = False
     for _ in range(_ATTEMPTS):
         for files in spoil(sources, wanted, draw):
             with closing(open_box(image)) as box:
@@ -396,11 +405,12 @@ def _make_controls(task: SWETask, key: str, image: str, open_box: Open) -> list[
                     return []
                 solved = _run(task, box, spoiled=files)
             fails = [name for name in _mended(task) if not solved.tests[name]]
+            stopped |= any(flag.startswith(_STOPPED) for flag in solved.flags)
             if fails and {*solved.flags} <= {_NO_REWARD}:
                 made.append(_Control(files, fails))
-        if made:
+        if made or stopped:
             break
-    return made
+    return made if made or not stopped else None
 
 
 def evidence(verdict: Verdict) -> dict[str, Any]:

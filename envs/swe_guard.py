@@ -9,6 +9,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
 from agentgym.envs.swe_diff import quote
@@ -21,7 +22,7 @@ INFRASTRUCTURE = re.compile(
     r"""
     (^|/) (
         conftest\.py | \.?pytest\.(ini|toml) | sitecustomize\.py | usercustomize\.py
-      | \.coveragerc(\.toml)? | noxfile\.py | [^/]+\.pth | [^/]+\.egg-link
+      | \.coveragerc(\.toml)? | (nox|tox)file\.py | [^/]+\.pth | [^/]+\.egg-link
       | [^/]+\.(dist|egg)-info/.*
     ) $
     """,
@@ -76,18 +77,19 @@ def keep(
         for change in changes
         if posixpath.basename(path := posixpath.normpath(change.path)) == "__init__.py"
     }
-    behind: tuple[str, ...] = ()  # what may be a link still
+    behind: set[str] = set()  # what may be a link still
     for change in changes:
         path = posixpath.normpath(change.path)
         if LITTER.search(path) or change.type == "folder":
             continue
         known = path in closed or path.startswith(folders)
         why = "protected test" if known else _objection(change, path, packages, read_base)
-        if not why and path.startswith(behind):
+        if not why and not behind.isdisjoint(map(str, PurePosixPath(path).parents)):
             why = "not a regular file"
         if why:
             kept.refused.append(f"{why}: {quote(path)}")
-            behind = (*behind, f"{path}/") if change.kind != "added" else behind
+            if change.kind != "added":
+                behind.add(path)
         else:
             kept.changes.append(change)
     return kept
@@ -145,7 +147,7 @@ def _tests_of(name: str, content: bytes | None) -> Any:
             return told | {"plugins": project.get("entry-points", {}).get("pytest11", {})}
         parser = configparser.RawConfigParser()
         parser.read_string("\n".join(text.splitlines()))  # at all that pytest takes for their ends
-    except (UnicodeDecodeError, ValueError, AttributeError, configparser.Error):
+    except (ValueError, AttributeError, TypeError, RecursionError, configparser.Error):
         return content  # any change of it may be one of this
     sections = [each for each in parser.sections() if any(word in each for word in _SECTIONS)]
     return {section: dict(parser[section]) for section in sorted(sections)}

@@ -7,6 +7,7 @@ Each takes a box and arguments as a model gave them, and returns what the model 
 from __future__ import annotations
 
 import posixpath
+import re
 import shlex
 from collections.abc import Sequence
 
@@ -15,6 +16,8 @@ from agentgym.errors import InvalidAction
 from agentgym.sandbox import ExecResult, Sandbox
 
 MOST_MATCHES = 100
+LONGEST_MATCH = 1000
+"""Bytes of a line that a search shows, with its file and number."""
 MOST_ENTRIES = 400
 LARGEST_VIEW = 4 << 20
 QUIET = {
@@ -132,7 +135,8 @@ class Editor:
             return path  # whoever uses it is told
         if kinds.get(posixpath.basename(path)) != "link":
             return path
-        found = self.box.run(f"readlink -f -- {shlex.quote(path)}").output.rstrip("\n")
+        command = f"readlink -f -- {shlex.quote(path)}"
+        found = self.box.run(command, background=True).output.rstrip("\n")
         return found or path
 
     def view(self, said: str, start: int, end: int | None) -> str:
@@ -144,7 +148,7 @@ class Editor:
             return self._view_folder(path)
         if b"\0" in data[:8192]:
             raise InvalidAction("binary", f"{said} is no text ({len(data)} bytes)")
-        lines = data.decode("utf-8", "replace").splitlines()
+        lines = _lines(data)
         if start > max(len(lines), 1) or (end is not None and end < start):
             raise InvalidAction("range", f"{said} has {len(lines)} lines: give a range within")
         shown = lines[start - 1 : end]
@@ -199,7 +203,7 @@ class Editor:
     def insert(self, said: str, line: int, text: str) -> str:
         """Text after a line."""
         path, before = self._text(said)
-        lines = before.splitlines(keepends=True)
+        lines = re.findall(rb"[^\n]*\n|[^\n]+", before)
         if line > len(lines):
             raise InvalidAction("range", f"{said} has {len(lines)} lines: give at most that")
         added = text.encode("utf-8", "surrogateescape")
@@ -217,7 +221,7 @@ class Editor:
             if self.history[i][0] == path:
                 _, before = self.history.pop(i)
                 if before is None:
-                    self.box.run(f"rm -f -- {shlex.quote(path)}")
+                    self.box.run(f"rm -f -- {shlex.quote(path)}", background=True)
                     return f"{said} is gone again."
                 self.box.write(path, before)
                 return f"{said} is as it was before the last edit."
@@ -248,11 +252,17 @@ class Editor:
         self.history.append((path, before))
 
     def _around(self, said: str, data: bytes, line: int, count: int) -> str:
-        lines = data.decode("utf-8", "replace").splitlines()
+        lines = _lines(data)
         first, last = max(line - 4, 0), min(line + count + 3, len(lines))
         width = len(str(last))
         shown = "\n".join(f"{n + 1:>{width}}\t{lines[n]}" for n in range(first, last))
         return f"{said} now reads:\n{cut(shown, self.most)}"
+
+
+def _lines(data: bytes) -> list[str]:
+    """As `grep -n` and `insert` count them: they end at newlines only."""
+    text = data.decode("utf-8", "replace").replace("\r\n", "\n")
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 def search(
@@ -261,11 +271,12 @@ def search(
     """Lines that match, with file and number."""
     where = posixpath.normpath(posixpath.join(folder, path))
     command = (
-        f"grep -rnIE --exclude-dir=.git -e {shlex.quote(pattern)} -- {shlex.quote(where)} 2>&1 "
-        f"| head -n {MOST_MATCHES + 1}"
+        f"grep -rnHIE --exclude-dir=.git -e {shlex.quote(pattern)} -- {shlex.quote(where)} 2>&1 "
+        f"| head -n {MOST_MATCHES + 1} | cut -b -{LONGEST_MATCH}"
     )
-    done = box.run(f"( {command} )", timeout_s=timeout_s)
-    lines = done.output.splitlines()
+    kept = (MOST_MATCHES + 1) * (LONGEST_MATCH + 1)
+    done = box.run(f"( {command} )", timeout_s=timeout_s, keep_bytes=2 * kept, background=True)
+    lines = _lines(done.output.encode())
     if (lines and all(line.startswith("grep: ") for line in lines)) or (done.stopped and not lines):
         raise InvalidAction("search", f"cannot search: {cut(done.output, 300).strip()}")
     short: Sequence[str] = [line.removeprefix(f"{folder}/") for line in sorted(lines)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
 import textwrap
 from collections.abc import Iterable, Mapping
@@ -68,7 +69,8 @@ def _symptom(section: str, project: Project) -> tuple[str, str]:
                 error.append(line[1:].removeprefix("   ").rstrip())
         elif in_test and (value := _VALUE.match(line)):
             values[value[1]] = value[2]
-    tried = _tried(project.files[place[0]].decode(), place[1], values) if place else ""
+    source = project.files[place[0]].decode(errors="replace") if place else ""
+    tried = _tried(source, place[1], values) if place else ""
     error = list(dict.fromkeys(error))
     if len(error) > _MOST_LINES:
         error = [*error[:_MOST_LINES], "…"]
@@ -77,7 +79,12 @@ def _symptom(section: str, project: Project) -> tuple[str, str]:
 
 def _tried(source: str, line: int, values: Mapping[str, str]) -> str:
     """A test as far as it came: the values of its parameters, and its statements up to a line."""
-    for function in ast.walk(ast.parse(source)):
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return ""  # no Python of today's
+    lines = list(io.StringIO(source, newline=None))  # as the tree counts them
+    for function in ast.walk(tree):
         if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         if function.lineno <= line <= (function.end_lineno or line):
@@ -86,7 +93,7 @@ def _tried(source: str, line: int, values: Mapping[str, str]) -> str:
             if not reached:
                 return ""
             first, last = reached[0].lineno, reached[-1].end_lineno
-            text = textwrap.dedent("\n".join(source.splitlines()[first - 1 : last]))
+            text = textwrap.dedent("".join(lines[first - 1 : last]))
             names = [argument.arg for argument in function.args.args]
             given = [f"{name} = {values[name]}" for name in names if name in values]
             return "\n".join([*given, *text.splitlines()[-2 * _MOST_LINES :]])

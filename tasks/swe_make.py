@@ -8,6 +8,7 @@ its issue only describes.
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import re
@@ -333,10 +334,10 @@ def _task(
 
 
 def diff(before: Mapping[str, str], after: Mapping[str, str]) -> str:
-    """A unified diff between texts of the same files."""
+    """A unified diff between texts of the same files, whose lines end at newlines only."""
     patch: list[str] = []
     for path in sorted(before):
-        old, new = before[path].splitlines(keepends=True), after[path].splitlines(keepends=True)
+        old, new = (list(io.StringIO(text)) for text in (before[path], after[path]))
         patch += [
             line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
             for line in unified_diff(old, new, f"a/{path}", f"b/{path}")

@@ -57,6 +57,22 @@ def files_of(patch: str, *, gone: bool = True) -> tuple[str, ...]:
     return tuple(dict.fromkeys(paths))
 
 
+def places_of(patch: str) -> dict[str, list[tuple[int, int]]]:
+    """Files of a patch, and the first and last line of each hunk before it, context included.
+
+    Raises:
+        TaskError: It is damaged.
+    """
+    found: dict[str, list[tuple[int, int]]] = {}
+    for file in _files(patch):
+        before, after = _paths(file.header)
+        places = found.setdefault(after or before, [])
+        for hunk in file.hunks:
+            first, _, count = hunk[0].split(" ")[1].removeprefix("-").partition(",")
+            places.append((int(first), int(first) + max(int(count or 1) - 1, 0)))
+    return found
+
+
 def _files(patch: str) -> list[_File]:
     lines = patch.removesuffix("\n").split("\n") if patch else []
     files: list[_File] = []

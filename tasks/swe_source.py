@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import lzma
 import posixpath
 import re
 import subprocess
 import sys
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,16 +172,18 @@ def _read_archive(path: Path) -> dict[str, bytes]:
         ConfigError: It is no archive, or would write outside its folder, or is too large.
     """
     files: dict[str, bytes] = {}
+    size = 0
     try:
         with tarfile.open(path) as archive:
             for member in archive:
                 safe = tarfile.data_filter(member, WORKDIR)
                 if member.isfile() and not member.name.endswith(".pyc"):
-                    _check_size(sum(map(len, files.values())) + member.size, path)
+                    size += member.size
+                    _check_size(size, path)
                     stream = archive.extractfile(member)
                     name = posixpath.normpath(safe.name)
                     files[name] = stream.read() if stream else b""
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise ConfigError(f"cannot read {str(path)!r} as a source archive: {error}") from error
     tops = {name.partition("/")[0] for name in files}
     if len(tops) == 1 and all("/" in name for name in files):

@@ -6,6 +6,7 @@ import json
 import shlex
 import subprocess
 import threading
+import time
 
 import gymnasium as gym
 import pytest
@@ -14,7 +15,8 @@ import agentgym
 from agentgym.actions import Action
 from agentgym.collector import Collector, episode_keys
 from agentgym.envs.swe import localisation
-from agentgym.errors import ConfigError, TaskError
+from agentgym.envs.swe_diff import Version, write_diff
+from agentgym.errors import ConfigError, SandboxError, TaskError
 from agentgym.policy import open_policy
 from agentgym.rewards import bind, parse
 from agentgym.sandboxes import janitor
@@ -202,12 +204,21 @@ def test_long_output_is_cut_in_the_middle_and_says_so(make):
 
 
 def test_the_time_of_all_commands_is_limited(make):
-    env = make(episode_timeout_s=1)
+    env = make(episode_timeout_s=1, visible_tests=True)
     env.reset(seed=0, options={"task": TASK})
     env.step(bash("sleep 5"))
-    text, *_, info = env.step(bash("true"))
-    assert (info["invalid"], "used up" in text) == ("time", True)
+    for action in (bash("true"), "run_tests()"):
+        text, *_, info = env.step(action)
+        assert (info["invalid"], "used up" in text) == ("time", True)
     assert env.step(SUBMIT)[2]
+
+
+def test_the_time_of_tests_counts_as_that_of_commands(make):
+    env = make(episode_timeout_s=2, visible_tests=True)
+    env.reset(seed=0, options={"task": TASK})
+    env.step(bash("echo 'import time; time.sleep(60)' >> tests/test_interval.py"))
+    assert "took too long" in seen(env.step("run_tests()"))
+    assert env.step(bash("true"))[-1]["invalid"] == "time"
 
 
 def test_a_server_in_the_background_outlives_its_command(env):
@@ -221,6 +232,16 @@ def test_a_server_in_the_background_outlives_its_command(env):
         "    except OSError: time.sleep(0.1)\n"
     )
     assert seen(env.step(bash(f"python3 -c {shlex.quote(ask)}"))).startswith("hello")
+
+
+def test_what_runs_in_the_background_outlives_the_other_tools_too(make):
+    env = make(visible_tests=True)
+    env.reset(seed=0, options={"task": TASK})
+    env.step(bash("ln -s README.md link; sleep 1000 > /dev/null 2>&1 &"))
+    others = [call("search", "def"), call("view", "link"), call("create", "a.py", "x = 1\n")]
+    for action in [*others, call("undo", "a.py"), "run_tests()"]:
+        assert env.step(action)[-1]["invalid"] is None
+        assert seen(env.step(bash("cat /proc/[0-9]*/comm | grep -c sleep"))) == "1", action
 
 
 def test_an_edit_shows_what_it_did_and_can_be_taken_back(env):
@@ -241,6 +262,15 @@ def test_line_ends_and_bytes_that_are_no_text_survive_an_edit(env):
     env.step(call("str_replace", "crlf.txt", "a\r\n", "A\r\n"))
     env.step(call("insert", "crlf.txt", 3, "d"))
     assert env.box.read("/testbed/crlf.txt") == b"A\r\nb\xff\r\nc\nd\n"
+
+
+def test_all_tools_count_the_same_lines(env):
+    env.box.write("/testbed/page.txt", "a\n\fb\x85c\u2028d\ne\r\nf\n")
+    assert seen(env.step(call("view", "page.txt", start=3, end=3))) == "3\te"
+    assert seen(env.step(call("search", "^e", path="page.txt"))) == "page.txt:3:e"
+    assert seen(env.step(call("search", "d$", path="page.txt"))) == "page.txt:2:\fb\x85c\u2028d"
+    assert "4\tnew" in seen(env.step(call("insert", "page.txt", 3, "new")))
+    assert env.box.read("/testbed/page.txt").endswith(b"d\ne\r\nnew\nf\n")
 
 
 @pytest.mark.parametrize(
@@ -275,6 +305,16 @@ def test_a_search_gives_files_and_lines(env):
     text = seen(env.step(call("search", "^class [A-Z]", path="src")))
     assert all(line.startswith("src/almanac/") for line in text.splitlines())
     assert seen(env.step(call("search", "no such thing"))) == "[no line matches]"
+
+
+def test_a_search_shows_no_line_that_is_not_there(make):
+    env = make(output_chars=200_000)
+    env.reset(seed=0, options={"task": TASK})
+    env.step(bash("for n in $(seq 200); do printf 'needle%05000d\\n' $n; done > long.txt"))
+    *lines, end = seen(env.step(call("search", "needle"))).splitlines()
+    assert (len(lines), end) == (100, "[… more than 100: narrow it down …]")
+    assert all(line.startswith("long.txt:") and ":needle000" in line for line in lines)
+    assert max(map(len, lines)) < 1001
 
 
 def test_visible_tests_are_a_tool_where_asked_for(make):
@@ -314,15 +354,24 @@ def test_turns_carry_what_dense_rewards_read(make, box_backend):
 
 
 def test_localisation_is_the_overlap_with_the_solution():
-    patch = "--- a/a.py\n+++ b/a.py\n@@ -10,3 +10,3 @@\n--- a/b.py\n+++ b/b.py\n@@ -1,2 +1,2 @@\n"
-    near = "--- a/a.py\n+++ b/a.py\n@@ -12,4 +12,4 @@\n"
-    far = near.replace("12,4", "40,4")
+    def edit(path, number):
+        lines = [f"{n}\n" for n in range(60)]
+        before = Version("".join(lines).encode())
+        lines[number] = "new\n"
+        return write_diff(path, before, Version("".join(lines).encode()))
+
+    patch = edit("a.py", 20) + write_diff("b c.py", Version(b"gone\n"), None)
+    near, far = edit("a.py", 26), edit("a.py", 27)  # three lines around each belong to it
     assert localisation(["a.py"], patch, near) == {
         "file_recall": 0.5,
         "file_precision": 1.0,
         "hunk_recall": 0.5,
     }
     assert localisation(["a.py", "c.py"], patch, far)["hunk_recall"] == 0.0
+    assert localisation(["a.py", "b c.py"], patch, patch) == dict.fromkeys(
+        ("file_recall", "file_precision", "hunk_recall"), 1.0
+    )
+    assert localisation(["a.py"], "damaged\n@@ -1,9 +1,9 @@")["file_recall"] == 1.0
     assert localisation(["a.py", "c.py"], patch)["file_precision"] == 0.5
     assert localisation([], patch) == {"file_recall": 0.0, "file_precision": 0.0}
 
@@ -362,6 +411,22 @@ def test_a_snapshot_keeps_the_repository_and_where_the_shell_is(env):
     assert text.endswith("almanac")
     info = env.step(SUBMIT)[-1]
     assert {"README.md", "src/new file"} == set(_files(info["facts"]["patch"]))
+
+
+def test_a_snapshot_keeps_links_in_new_folders_and_variables_of_any_length(env):
+    env.step(
+        bash("mkdir 'a b'; ln -s ../README.md 'a b/l'; export V=$(printf %050000d 7); cd 'a b'")
+    )
+    env.restore(env.snapshot())
+    assert seen(env.step(bash("head -c 9 l; echo; echo ${#V}; ls -A .. | grep -cx b"))) == (
+        "# almanac\n50000\n0\n[exit code 1]"
+    )
+
+
+def test_a_snapshot_that_would_lack_a_file_is_not_made(env):
+    env.step(bash("truncate -s 70M big.dat"))
+    with pytest.raises(SandboxError, match=r"no snapshot: big\.dat is too large"):
+        env.snapshot()
 
 
 def test_forks_of_forks_of_forks_go_on(env):
@@ -420,7 +485,11 @@ def test_episodes_leave_no_thread_and_no_box(make, box_backend):
     collector.run(keys[:1])  # what looks after containers stays
     before = threading.active_count()
     assert all(each.outcome.passed for each in collector.run(keys))
-    assert threading.active_count() <= before
+    for _ in range(300):  # threads that have nothing left to do end within seconds
+        if threading.active_count() <= before:
+            break
+        time.sleep(0.1)
+    assert threading.active_count() <= before, threading.enumerate()
     shown = subprocess.run(["ps", "-ww", "-eo", "args"], capture_output=True, text=True).stdout
     boxes = [line for line in shown.splitlines() if line.startswith("unshare ")]
     assert not [line for line in boxes if janitor.owner() in line]

@@ -8,6 +8,7 @@ import subprocess
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from itertools import count
 
 import pytest
 import swe_attacks as attacks
@@ -17,10 +18,12 @@ from hypothesis import strategies as st
 from agentgym.envs import swe_grade
 from agentgym.envs.swe_control import Canary, spoil
 from agentgym.envs.swe_diff import Version, write_diff
+from agentgym.envs.swe_gate import admit
 from agentgym.envs.swe_grade import grade, grader_image, policy_image, run_tests
 from agentgym.errors import SandboxError
 from agentgym.sandbox import Change, Image, find_backend, open_sandbox
 from agentgym.tasks.swe import SWETask
+from agentgym.tasks.swe_patches import reverse
 from agentgym.tasks.swe_projects import suite
 
 TASK = replace(
@@ -153,6 +156,25 @@ SCRIPT = replace(
     fail_to_pass=(),
     tests=(),
 )
+IN_PACKAGES = replace(
+    SMALL,
+    id="in packages",
+    test_command="cd tests && PYTHONPATH=.. python3 -m unittest -v {tests}",  # as Django's runner
+    tests=("doubles.test_code",),
+    parser="django",
+    fail_to_pass=tuple(name.replace("(", "(doubles.") for name in SMALL.fail_to_pass),
+    hidden={"tests/doubles/__init__.py": "", "tests/doubles/test_code.py": UNITTESTS},
+)
+ALL_THERE_ARE = replace(
+    NAMED, id="all there are", test_command="python3 -m pytest -rA {tests}", tests=()
+)
+SCRIPT_OF_TESTS = replace(
+    SCRIPT,
+    id="script of tests",
+    test_command=SCRIPT.test_command.replace("test_code", "{tests}"),
+    tests=("test_code",),
+)
+RUNNERS = [SMALL, NAMED, SCRIPT, IN_PACKAGES, ALL_THERE_ARE, SCRIPT_OF_TESTS]
 SMALL_GOLD = "sed -i 's/return x/return 2 * x/' code_.py"
 IS_UNITTEST = "import unittest as _u\n"
 CHEATS = {
@@ -165,7 +187,7 @@ CHEATS = {
 }
 
 
-@pytest.mark.parametrize("task", [SMALL, NAMED, SCRIPT], ids=lambda task: task.id)
+@pytest.mark.parametrize("task", RUNNERS, ids=lambda task: task.id)
 def test_other_runners_pass_the_solution(task, box_backend):
     verdict = graded(SMALL_GOLD, box_backend, task)
     assert (verdict.level, verdict.flags) == ("passes", ())
@@ -173,7 +195,7 @@ def test_other_runners_pass_the_solution(task, box_backend):
 
 
 @pytest.mark.parametrize("name", CHEATS)
-@pytest.mark.parametrize("task", [SMALL, NAMED, SCRIPT], ids=lambda task: task.id)
+@pytest.mark.parametrize("task", [SMALL, NAMED, SCRIPT, IN_PACKAGES], ids=lambda task: task.id)
 def test_other_runners_are_not_fooled_by(name, task, box_backend):
     verdict = graded(attacks.inject(CHEATS[name], "code_.py"), box_backend, task)
     assert verdict.level == "fails"
@@ -195,6 +217,52 @@ def test_part_of_the_work_is_told_as_part(box_backend):
     half = "sed -i 's/return x/return 2 * x if x == 4 else x/' code_.py"
     verdict = graded(half, box_backend, NAMED)
     assert (verdict.level, verdict.fail_to_pass) == ("fails", 0.5)
+
+
+# -------------------------------------------------------------------------------- the gate
+
+
+def counting(backend):
+    """Opens boxes that know how many there were before."""
+    number = count(1)
+
+    def open_box(image):
+        box = opener(backend, "/repo")(image)
+        box.write("/tmp/number", str(next(number)))
+        return box
+
+    return open_box
+
+
+def test_a_sound_task_is_admitted_without_its_flaky_tests(box_backend):
+    flaky = (
+        "    def test_turns(self):\n        assert int(open('/tmp/number').read()) in (4, 6, 7)\n"
+    )
+    name = "test_turns (test_code.TestDouble.test_turns)"
+    task = replace(SMALL, id="flaky", hidden={"test_code.py": UNITTESTS + flaky})
+    for listed in ({"fail_to_pass": (*SMALL.fail_to_pass, name)}, {"pass_to_pass": (name,)}):
+        found = admit(replace(task, **listed), find_backend(box_backend), counting(box_backend))
+        assert (found.problems, found.task.flaky) == ((), (name,))
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"gold": ""}, "it has no solution"),
+        ({"gold": SMALL.gold.replace("return x", "return y")}, "its solution does not apply"),
+        ({"gold": SMALL.gold.replace("2 * x", "3 * x")}, "solved, 2 of 2 tests to mend fail"),
+        ({"bug": SMALL.gold, "gold": reverse(SMALL.gold)}, "as it is, 2 of 2 tests to mend pass"),
+        ({"pass_to_pass": ("test_more (test_code)",)}, "as it is, 1 of 1 other tests fail"),
+        ({"flaky": SMALL.fail_to_pass}, "every test to mend is flaky"),
+        ({"test_patch": "--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n"}, "test patch does not apply"),
+        ({"setup": ("exit 3",)}, "ended with 3"),
+    ],
+)
+def test_a_task_that_is_not_sound_says_why(changed, problem, box_backend):
+    task = replace(SMALL, id="unsound", **changed)
+    found = admit(task, find_backend(box_backend), opener(box_backend, "/repo"))
+    assert not found.sound
+    assert any(problem in each for each in found.problems), found.problems
 
 
 # -------------------------------------------------------------------------------- faults
@@ -243,6 +311,31 @@ def test_nothing_of_the_policy_can_be_in_the_way_of_the_tests(box_backend):
         assert verdict.passed, verdict
 
 
+def test_controls_that_could_not_be_made_are_made_another_time(box_backend):
+    task = replace(SMALL, id=f"busy {box_backend}")
+    backend, open_box = find_backend(box_backend), opener(box_backend, "/repo")
+    _, changes = play(SMALL_GOLD, box_backend, task)
+    runs = []
+
+    def busy(image):
+        box = open_box(image)
+        real = box.run
+
+        def run(command, **options):
+            if "unittest" in command:
+                runs.append(command)
+                if len(runs) > 1:  # but for those that the work is graded by
+                    options["timeout_s"] = 0.001
+            return real(command, **options)
+
+        box.run = run
+        return box
+
+    verdict = grade(task, changes, backend, busy)
+    assert (verdict.passed, verdict.confirmed, len(runs)) == (True, False, 3)
+    assert grade(task, changes, backend, open_box).confirmed
+
+
 def test_a_full_disk_is_no_verdict(box_backend):
     class Full:
         def __init__(self, box):
@@ -264,6 +357,19 @@ def test_a_full_disk_is_no_verdict(box_backend):
             find_backend(box_backend),
             lambda image: Full(opener(box_backend, "/repo")(image)),
         )
+
+
+def test_a_policy_gets_no_removed_test_compiled_either(box_backend):
+    files = {**SMALL.image.files, "/repo/tests/test_code.py": UNITTESTS}
+    image = Image("base", files, ["python3 -m compileall -q ."], "/repo")
+    task = replace(SMALL, image=image, hidden={}, removed=("tests/test_code.py",))
+    found = {}
+    for make in (policy_image, grader_image):
+        with closing(opener(box_backend, "/repo")(make(task, find_backend(box_backend)))) as box:
+            found[make] = box.run("find . -name .git -prune -o -name '*code*' -print").output
+    assert "test_code" in found[grader_image]
+    assert "test_code" not in found[policy_image]
+    assert found[policy_image].count("code_") == 2, "others stay, compiled and not"
 
 
 def test_as_it_is_no_test_is_mended(box_backend):
@@ -360,6 +466,14 @@ def test_large_changes_are_written_at_once():
     new = "".join(f"{n % 5}\n" for n in range(400_000)).encode()
     patch = write_diff("a", Version(old), Version(b"x\n" + new))
     assert patch.count("\n@@ ") == 1
+
+
+def test_changes_far_from_each_other_leave_what_is_between():
+    lines = [f"{n}\n" for n in range(5000)]
+    old = Version("".join(lines).encode())
+    lines[9], lines[4900] = "one\n", "other\n"
+    patch = write_diff("a", old, Version("".join(lines).encode()))
+    assert (patch.count("\n@@ "), patch.count("\n-"), patch.count("\n+")) == (2, 3, 3)
 
 
 # -------------------------------------------------------------------------------- controls

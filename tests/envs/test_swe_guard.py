@@ -47,6 +47,7 @@ def test_work_on_sources_counts():
         "a/../conftest.py",
         "pytest.toml",
         ".coveragerc",
+        "toxfile.py",
         "json.py",
         "src/json/__init__.py",
         "scripts/random.py",
@@ -95,6 +96,11 @@ def test_flags_can_be_printed_whatever_a_file_is_called():
 )
 def test_configuration_is_read_as_test_runners_read_it(hidden):
     assert kept(change("tox.ini", hidden))[1] == ["configuration: tox.ini"]
+
+
+@pytest.mark.parametrize("content", [b'tool = ["pytest"]\n', b"a = " + b"[" * 100_000])
+def test_configuration_of_another_form_than_any_tool_reads_is_refused(content):
+    assert kept(change("pyproject.toml", content))[1] == ["configuration: pyproject.toml"]
 
 
 def test_any_change_of_configuration_that_cannot_be_read_may_be_one_of_tests():

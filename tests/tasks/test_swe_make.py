@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import subprocess
 import tarfile
 from functools import cache
@@ -142,6 +143,21 @@ def test_what_is_no_archive_is_refused(tmp_path):
         read_source(tmp_path / "a-1.tar.gz")
 
 
+@pytest.mark.parametrize("kind", ["gz", "xz"])
+def test_a_damaged_archive_is_refused(tmp_path, kind):
+    path = tmp_path / f"a-1.tar.{kind}"
+    with tarfile.open(path, f"w:{kind}") as tar:
+        member = tarfile.TarInfo("a/test_a.py")
+        member.size = 1 << 20
+        tar.addfile(member, io.BytesIO(random.Random(0).randbytes(member.size)))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 2000] = bytes(2000)
+    path.write_bytes(data)
+
+    with pytest.raises(ConfigError, match="as a source archive"):
+        read_source(path)
+
+
 def test_a_project_without_tests_is_refused():
     with pytest.raises(ConfigError, match="has no tests"):
         make_project("a", "", {"a/__init__.py": b""})
@@ -175,7 +191,43 @@ def test_an_issue_names_no_test_and_no_place():
     assert "table[n]" not in said
 
 
+@pytest.mark.parametrize(
+    ("source", "tells"),
+    [
+        (
+            b"# coding: latin-1\nname = '\xe9'\n\ndef test_x():\n    assert f(1) == 2\n",
+            True,
+        ),
+        (b"page = 1\n\x0c\ndef test_x():\n    assert f(1) == 2\n", True),
+        (b"print 'old'\n\n\ndef test_x():\n    assert f(1) == 2\n", False),
+    ],
+    ids=["in another encoding", "with form feeds", "of another Python"],
+)
+def test_an_issue_can_be_told_of_tests(source, tells):
+    project = make_project("a", "", {"a.py": b"", "test_a.py": source})
+    line = source.count(b"\n")
+    output = (
+        f"= FAILURES =\n___ test_x ___\ntest_a.py:{line}: in test_x\n    x\nE   assert 1 == 2\n"
+    )
+
+    said = describe(project, ["test_a.py::test_x"], output)
+
+    assert "    assert 1 == 2\n" in said
+    assert ("With\n\n    assert f(1) == 2\n" in said) == tells
+
+
 # ---- in boxes ----
+
+
+@pytest.mark.parametrize("between", ["\f", "\x85", "\u2028", "\r"])
+def test_a_patch_of_a_bug_can_be_applied_whatever_its_lines_hold(tmp_path, between):
+    good = f"a = 1{between}\nb = 2\nc{between} = 3"
+    bad = good.replace("2", "3")
+    (tmp_path / "a.py").write_bytes(good.encode())
+
+    apply(swe_make.diff({"a.py": good}, {"a.py": bad}), tmp_path)
+
+    assert (tmp_path / "a.py").read_bytes() == bad.encode()
 
 
 def apply(patch: str, folder: Path) -> None:
