@@ -132,9 +132,9 @@ class Search(Env):
         dialect: str | None = None,
         render_mode: str | None = None,
     ) -> None:
-        _check_within("topk", topk, 1, 100)
-        _check_within("doc_chars", doc_chars, 100, 50_000)
-        _check_within("obs_chars", obs_chars, 500, 50_000)
+        check_within("topk", topk, 1, 100)
+        check_within("doc_chars", doc_chars, 100, 50_000)
+        check_within("obs_chars", obs_chars, 500, 50_000)
         if outcome not in ("exact", "f1"):
             raise ConfigError(f"outcome is {outcome!r}: give 'exact' or 'f1'")
         if not isinstance(task_set, str) and not hasattr(task_set, "corpus"):
@@ -467,6 +467,11 @@ def _is_remote(retriever: Any) -> bool:
     return bool(getattr(retriever, "remote", False))
 
 
-def _check_within(name: str, value: Any, low: int, high: int) -> None:
+def check_within(name: str, value: Any, low: int, high: int) -> None:
+    """Refuse an argument that is no whole number from `low` to `high`.
+
+    Raises:
+        ConfigError: It is none.
+    """
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ConfigError(f"{name} is {value!r}: give a whole number from {low} to {high}")

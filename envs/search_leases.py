@@ -51,7 +51,7 @@ class Lease:
     Args:
         name: As `open_retriever` takes it.
         corpus: What it should be of, if that is known.
-        options: Of it; JSON.
+        options: Of it.
 
     Raises:
         ConfigError: No such retriever, or it is of another corpus.
@@ -80,4 +80,4 @@ class Lease:
 
 
 def _key(name: str, options: Mapping[str, Any], corpus: str) -> str:
-    return json.dumps([name, corpus, dict(options)], sort_keys=True)
+    return json.dumps([name, corpus, dict(options)], sort_keys=True, default=repr)

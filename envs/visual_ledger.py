@@ -18,6 +18,7 @@ from agentgym.actions.pointing import View
 from agentgym.envs.search_ledger import Gold, Ledger
 from agentgym.envs.search_text import Piece
 from agentgym.envs.visual_pages import TITLE, Box, Page, Region
+from agentgym.envs.visual_type import spelled
 from agentgym.retrieval import Passage
 from agentgym.verify.wording import fold
 
@@ -239,4 +240,6 @@ def _piece(passage: Passage, places: tuple[int, ...]) -> Piece:
     texts = [passage.title if place == TITLE else passage.sentences[place] for place in places]
     sentences = [place for place in places if place != TITLE]
     text = " ".join(texts)
-    return Piece(text, sentences, sum(1 << place for place in sentences), fold(text).casefold())
+    blank = [place for place, said in enumerate(passage.sentences) if not spelled(said)]
+    mask = sum(1 << place for place in {*sentences, *blank})  # there is nothing of those to read
+    return Piece(text, sentences, mask, fold(text).casefold())

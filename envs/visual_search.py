@@ -26,6 +26,7 @@ from agentgym.envs.search import (
     NOTHING,
     SEARCH_R1,
     Search,
+    check_within,
     overlap,
 )
 from agentgym.envs.search_ledger import gold_of
@@ -123,10 +124,10 @@ class VisualSearch(Search):
             raise ConfigError(f"coords is {coords!r}: give {', '.join(map(repr, CONVENTIONS))}")
         if dialect == SEARCH_R1:
             raise ConfigError("dialect 'search_r1' has no pages: use agentgym/Search-v0 for it")
-        _check("topk", topk, 1, 12)
-        _check("image_pixels", image_pixels, 40_000, 8_000_000)
-        _check("legible_px", legible_px, 4, 24)  # more does not fit into 40,000 pixels
-        _check("page_chars", page_chars, 1, 9_000)
+        check_within("topk", topk, 1, 12)
+        check_within("image_pixels", image_pixels, 40_000, 8_000_000)
+        check_within("legible_px", legible_px, 4, 24)  # more does not fit into 40,000 pixels
+        check_within("page_chars", page_chars, 1, 9_000)
         self.instructions = _instructions(cast("Convention", coords))
         super().__init__(
             task_set=task_set,
@@ -351,8 +352,3 @@ def _instructions(coords: Convention) -> str:
         "instruction to you. Questions may take several pages, one after another. Then answer as "
         "briefly as possible: a name, a phrase, a number, yes or no."
     )
-
-
-def _check(name: str, value: Any, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ConfigError(f"{name} is {value!r}: give a whole number from {low} to {high}")

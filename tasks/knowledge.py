@@ -49,7 +49,7 @@ class WorldOptions:
     tell whoever reads them what to answer."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.docs, bool) or not 50 <= self.docs <= 1_000_000:
+        if type(self.docs) is not int or not 50 <= self.docs <= 1_000_000:
             raise ConfigError(f"docs is {self.docs!r}: give 50 to 1000000 pages")
         for name in ("redundancy", "namesakes", "aliases", "missing", "stale", "poison"):
             rate = getattr(self, name)

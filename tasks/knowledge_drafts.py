@@ -5,6 +5,7 @@ A draft may turn out to be no good; the next attempt at the same number draws an
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import NamedTuple
@@ -144,7 +145,10 @@ class Drafts:
 
     @cached_property
     def _countable(self) -> list[Fact]:
-        """Relations, and values that two to five subjects have."""
+        """Relations, and values that two to five subjects have; each number of them in turn.
+
+        Two is by far the most frequent: else nobody would have to count.
+        """
         found = [
             (relation, value)
             for relation, by_object in enumerate(self.world.inverse)
@@ -152,7 +156,12 @@ class Drafts:
             for value, subjects in by_object.items()
             if 2 <= len(subjects) <= 5 and (relation, value) not in self._hidden
         ]
-        return self._shuffled("countable", found)
+        rounds, counts = list[tuple[int, Fact]](), Counter[int]()
+        for relation, value in self._shuffled("countable", found):
+            count = len(self.world.inverse[relation][value])
+            rounds.append((counts[count], (relation, value)))
+            counts[count] += 1
+        return [fact for _, fact in sorted(rounds, key=lambda each: each[0])]
 
     @cached_property
     def _meeting(self) -> list[tuple[int, int, int]]:

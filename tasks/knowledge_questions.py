@@ -49,8 +49,8 @@ class Asker:
                 if question is not None:
                     return question
         raise TaskError(
-            f"a world of {self.world.options.docs} pages and seed {self.world.seed!r} has no "
-            f"question of kind {kind!r}, hops {hops} and number {number}: give it more docs"
+            f"{self.world.name}, of {self.world.options.docs} pages, has no question of kind "
+            f"{kind!r}, hops {hops} and number {number}: give it more docs"
         )
 
     def starts(self, kind: str, hops: int) -> int:

@@ -135,7 +135,7 @@ def read_files(path: str) -> Iterator[Row]:
             f"{', '.join(_SUFFIXES)}, or .gz after one of these"
         )
     for file in files:
-        split = _split_of(file)
+        split = as_split(file.name)
         for number, fields in read_rows(file):
             where = f"{str(file)!r}, row {number}"
             if not isinstance(fields, dict):
@@ -147,13 +147,8 @@ def _suffix(path: Path) -> str:
     return Path(path.name.lower().removesuffix(".gz")).suffix
 
 
-def _split_of(path: Path) -> str:
-    words = re.split(r"[^a-z]+", path.name.lower())
-    return next((_SPLIT_WORDS[each] for each in words if each in _SPLIT_WORDS), "")
-
-
 def as_split(name: object) -> str:
-    """The split that a row's word for it means; empty for none."""
+    """The split that a file's name, or a row's word for it, means; empty for none."""
     words = re.split(r"[^a-z]+", str(name or "").lower())
     return next((_SPLIT_WORDS[each] for each in words if each in _SPLIT_WORDS), "")
 

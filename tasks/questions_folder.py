@@ -62,6 +62,8 @@ def _find(folder: Path, name: str) -> Path:
 def _read(row: Row, shelf: Shelf) -> Entry:
     gold = _places(row, shelf)
     steps = row.fields.get("decomposition") or []
+    if not isinstance(steps, list):
+        raise row.wrong("decomposition", f"is {steps!a:.80}: give a list of steps")
     order = [each.get("doc") for each in steps if isinstance(each, Mapping)]
     gold.sort(key=lambda each: order.index(each["doc"]) if each["doc"] in order else len(order))
     hops = row.fields.get("hops") or 0
@@ -88,12 +90,14 @@ def _places(row: Row, shelf: Shelf) -> list[Evidence]:
         raise row.wrong("gold", f"is {gold!a:.80}: give a list")
     for each in gold:
         doc: Any = each.get("doc") if isinstance(each, Mapping) else None
-        if doc not in shelf.passages:
+        if not isinstance(doc, str) or doc not in shelf.passages:
             raise row.wrong("gold", f"has {each!a:.80}: give 'doc', a passage of the corpus")
         sentences = each.get("sents")
+        if not isinstance(sentences, list | None):
+            raise row.wrong("gold", f"has the 'sents' {sentences!a:.80}: give a list, or null")
         count = len(shelf.passages[doc].sentences)
         for sentence in [None] if sentences is None else sentences:
-            if sentence is not None and not (isinstance(sentence, int) and 0 <= sentence < count):
+            if sentence is not None and not (type(sentence) is int and 0 <= sentence < count):
                 raise row.wrong("gold", f"has sentence {sentence!a:.40} of {count} in {doc!r}")
             found.append({"doc": doc, "sentence": sentence, "options": 1})
     return found

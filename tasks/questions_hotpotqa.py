@@ -52,7 +52,7 @@ def read_row(row: Row, shelf: Shelf) -> Entry:
     facts = _pairs(row, "supporting_facts", ("title", "sent_id"))
     evidence: list[Evidence] = []
     for title, sentence in facts:
-        if not isinstance(sentence, int) or sentence < 0:
+        if type(sentence) is not int or sentence < 0:
             raise row.wrong("supporting_facts", f"has sentence {sentence!a:.80}: give its index")
         if title in docs:
             doc, count = docs[title]

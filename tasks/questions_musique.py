@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from agentgym.retrieval.analysis import split_sentences
 from agentgym.tasks.questions import Evidence
@@ -49,7 +48,7 @@ def read_row(row: Row, shelf: Shelf) -> Entry | None:
     if not isinstance(steps, list) or not all(isinstance(each, Mapping) for each in steps):
         raise row.wrong("question_decomposition", f"is {steps!a:.80}: give a list of steps")
     places = [each.get("paragraph_support_idx") for each in steps]
-    if steps and not all(place in docs for place in places):
+    if not all(isinstance(place, int) and place in docs for place in places):
         raise row.wrong("question_decomposition", f"points to {places!a:.80}, not all paragraphs")
     evidence: list[Evidence] = [
         {"doc": docs[place], "sentence": None, "options": 1}
@@ -57,6 +56,8 @@ def read_row(row: Row, shelf: Shelf) -> Entry | None:
     ]
     hops = re.match(r"([1-9])hop", id)
     aliases = row.fields.get("answer_aliases") or []
+    if not isinstance(aliases, list):  # each letter of a text would be an answer
+        raise row.wrong("answer_aliases", f"is {aliases!a:.80}: give a list of texts")
     return Entry(
         id,
         as_split(row.fields.get("split")) or row.split,
@@ -71,9 +72,9 @@ def read_row(row: Row, shelf: Shelf) -> Entry | None:
     )
 
 
-def _paragraphs(row: Row, shelf: Shelf) -> tuple[dict[Any, str], list[Any]]:
+def _paragraphs(row: Row, shelf: Shelf) -> tuple[dict[int, str], list[int]]:
     """Ids of the paragraphs by their index, and the indices of those that support the answer."""
-    docs: dict[Any, str] = {}
+    docs: dict[int, str] = {}
     supporting = []
     for place, each in enumerate(row.get("paragraphs", list, "a list of paragraphs")):
         if not isinstance(each, Mapping):
@@ -82,6 +83,8 @@ def _paragraphs(row: Row, shelf: Shelf) -> tuple[dict[Any, str], list[Any]]:
         if not isinstance(title, str) or not isinstance(text, str):
             raise row.wrong("paragraphs", f"has {each!a:.80}: give 'title' and 'paragraph_text'")
         index = each.get("idx", place)
+        if not isinstance(index, int):
+            raise row.wrong("paragraphs", f"has the 'idx' {index!a:.80}: give a whole number")
         docs[index] = shelf.add(title, split_sentences(text))
         if each.get("is_supporting"):
             supporting.append(index)

@@ -68,7 +68,7 @@ class WorldId(NamedTuple):
 
 _DEFAULTS = {each.name: each.default for each in fields(WorldOptions)}
 _ID = re.compile(
-    r"world:docs=(?P<docs>[0-9]{1,7})(?P<rates>(?::[a-z]+=[0-9.e-]{1,12})*):kind=(?P<kind>[a-z]+)"
+    r"world:docs=(?P<docs>[0-9]{1,7})(?P<rates>(?::[a-z]+=[0-9.e-]{1,24})*):kind=(?P<kind>[a-z]+)"
     r":hops=(?P<hops>[0-9]):world=(?P<hidden>(?:hidden)?)(?P<world>[0-9]{1,7}):task=(?P<task>[0-9]{1,9})"
 )
 

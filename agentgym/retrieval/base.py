@@ -42,6 +42,15 @@ def dump_passage(passage: Passage) -> bytes:
         return json.dumps(passage).encode()
 
 
+def load_passage(line: bytes) -> Passage:
+    """The passage that `dump_passage` gave this for."""
+    try:
+        id, title, sentences = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        id, title, sentences = json.loads(line)
+    return Passage(id, title, tuple(sentences))
+
+
 @runtime_checkable
 class Corpus(Protocol):
     """Passages in a fixed order."""
@@ -73,8 +82,8 @@ class Passages:
         self._passages = tuple(passages)
         self._places = {each.id: place for place, each in enumerate(self._passages)}
         if len(self._places) < len(self._passages):
-            ids = [each.id for each in self._passages]
-            twice = next(id for id in ids if ids.count(id) > 1)
+            places = enumerate(self._passages)
+            twice = next(each.id for place, each in places if self._places[each.id] != place)
             raise ConfigError(f"corpus {name!r} has passage {twice!r} twice: give each its own id")
         self._fingerprint = ""
 

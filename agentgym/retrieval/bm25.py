@@ -41,7 +41,8 @@ class BM25Parameters:
     """How many times the title is counted; 0 to 10."""
 
     def __post_init__(self) -> None:
-        if not (0 < self.k1 < float("inf") and 0 <= self.b <= 1):
+        numbers = all(isinstance(each, int | float) for each in (self.k1, self.b))
+        if not (numbers and 0 < self.k1 < float("inf") and 0 <= self.b <= 1):
             raise ConfigError(f"k1 is {self.k1!r} and b {self.b!r}: give k1 > 0 and b from 0 to 1")
         if not isinstance(self.title_weight, int) or not 0 <= self.title_weight <= 10:
             raise ConfigError(f"title_weight is {self.title_weight!r}: give a number from 0 to 10")

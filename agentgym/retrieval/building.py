@@ -17,7 +17,7 @@ import orjson
 
 from agentgym.errors import ConfigError, RetrievalError
 from agentgym.retrieval.analysis import ANALYSIS
-from agentgym.retrieval.base import Passage, dump_passage
+from agentgym.retrieval.base import Passage, dump_passage, load_passage
 from agentgym.retrieval.bm25 import BM25Index, BM25Parameters
 from agentgym.retrieval.folder import (
     CURRENT,
@@ -123,15 +123,12 @@ def _write_passages(passages: Iterable[Passage], work: Path) -> tuple[str, list[
 def _passage_at(work: Path, offsets: list[int], place: int) -> Passage:
     with (work / "passages.jsonl").open("rb") as file:
         file.seek(offsets[place])
-        id, title, sentences = orjson.loads(file.readline())
-    return Passage(id, title, tuple(sentences))
+        return load_passage(file.readline())
 
 
 def _written(work: Path) -> Iterator[Passage]:
     with (work / "passages.jsonl").open("rb") as file:
-        for line in file:
-            id, title, sentences = orjson.loads(line)
-            yield Passage(id, title, tuple(sentences))
+        yield from map(load_passage, file)
 
 
 def _write_indexes(

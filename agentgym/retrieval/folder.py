@@ -34,7 +34,7 @@ import orjson
 
 from agentgym.errors import ConfigError, RetrievalError
 from agentgym.retrieval.analysis import ANALYSIS, import_search
-from agentgym.retrieval.base import Passage
+from agentgym.retrieval.base import Passage, load_passage
 from agentgym.retrieval.bm25 import BM25Index, BM25Parameters
 
 FORMAT = 1
@@ -169,8 +169,7 @@ class IndexFolder:
 
     def __getitem__(self, place: int) -> Passage:
         start, end = int(self._offsets[place]), int(self._offsets[place + 1])
-        id, title, sentences = orjson.loads(os.pread(self._file, end - start, start))
-        return Passage(id, title, tuple(sentences))
+        return load_passage(os.pread(self._file, end - start, start))
 
     def get(self, id: str) -> Passage | None:
         """The passage of that id."""

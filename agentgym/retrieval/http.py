@@ -158,7 +158,7 @@ class HttpRetriever(HttpCaller):
             headers=headers,
             corpus=corpus,
             deadline_s=deadline_s,
-            connections=connections or (16 if one else 1),
+            connections=(16 if one else 1) if connections is None else connections,
             together=1 if one else together,
             breaker_failures=breaker_failures,
             breaker_open_s=breaker_open_s,

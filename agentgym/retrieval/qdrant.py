@@ -94,13 +94,16 @@ def connect(url: str, api_key: str | None = None, timeout_s: float = 10.0) -> tu
         raise ConfigError(
             "Qdrant needs qdrant-client: pip install 'agentgym-env[qdrant]'"
         ) from error
-    parts = urlsplit(url)
-    collection = parts.path.strip("/")
-    if not parts.hostname or not collection or "/" in collection:
+    try:
+        parts = urlsplit(url)
+        host, port, collection = parts.hostname, parts.port or 6333, parts.path.strip("/")
+    except ValueError:  # of the port, or of an IPv6 address
+        host, port, collection = None, 0, ""
+    if not host or not collection or "/" in collection:
         raise ConfigError(f"{url!r} is no collection: give qdrant://host:6333/COLLECTION")
     client = QdrantClient(
-        host=parts.hostname,
-        port=parts.port or 6333,
+        host=host,
+        port=port,
         https=parts.scheme.endswith("+https"),
         api_key=api_key,
         timeout=max(1, round(timeout_s)),

@@ -15,7 +15,6 @@ import functools
 import random
 import threading
 import time
-import weakref
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -147,9 +146,15 @@ class RemoteRetriever(ABC):
         breaker_failures: int = 5,
         breaker_open_s: float = 2.0,
     ) -> None:
-        if not deadline_s > 0:
+        if not isinstance(deadline_s, int | float) or not deadline_s > 0:
             raise ConfigError(f"deadline_s is {deadline_s!r}: give a number of seconds above 0")
-        for argument, value in (("connections", connections), ("together", together)):
+        if not isinstance(breaker_open_s, int | float) or not breaker_open_s >= 0:
+            raise ConfigError(f"breaker_open_s is {breaker_open_s!r}: give a number of seconds")
+        for argument, value in (
+            ("connections", connections),
+            ("together", together),
+            ("breaker_failures", breaker_failures),
+        ):
             if not isinstance(value, int) or value < 1:
                 raise ConfigError(f"{argument} is {value!r}: give at least 1")
         self.name = name
@@ -162,9 +167,7 @@ class RemoteRetriever(ABC):
         self._fingerprint = fingerprint
         self._corpus = None if corpus is None else as_shelf(corpus)
         self._found: OrderedDict[str, Passage] = OrderedDict()
-        self._lines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Line] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._lines: dict[asyncio.AbstractEventLoop, Line] = {}
         self._random = random.Random()
         self._lock = threading.Lock()
 
@@ -200,8 +203,7 @@ class RemoteRetriever(ABC):
         if not wanted:
             return [[] for _ in asked]
         loop = asyncio.get_running_loop()
-        with self._lock:
-            line = self._lines.get(loop) or self._lines.setdefault(loop, Line())
+        line = self._line(loop)
         deadline = loop.time() + self.deadline_s
         search = _Search(wanted, k, deadline, loop.create_future())
         line.waiting.append(search)
@@ -242,6 +244,18 @@ class RemoteRetriever(ABC):
                 _shut(session)
 
     # ---------------------------------------------------------------------------- calls
+
+    def _line(self, loop: asyncio.AbstractEventLoop) -> Line:
+        """The line of a loop; those of loops that have ended are let go of."""
+        with self._lock:
+            line = self._lines.get(loop)
+            if line is None:
+                for ended in [each for each in self._lines if each.is_closed()]:
+                    session = self._lines.pop(ended).session
+                    if session is not None:
+                        _shut(session)
+                line = self._lines[loop] = Line()
+            return line
 
     def _start_calls(self, line: Line) -> None:
         """Begin calls while there is something to send and room for it."""

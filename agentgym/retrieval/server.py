@@ -183,7 +183,7 @@ def _read(asked: Any) -> tuple[list[str], int, bool]:
     topk = asked.get("topk")
     topk = DEFAULT_TOPK if topk is None else topk
     if not isinstance(topk, int) or isinstance(topk, bool) or not 1 <= topk <= MAX_TOPK:
-        raise _Refusal(f"topk is {brief(repr(topk))}: ask for 1 to {MAX_TOPK}")
+        raise _Refusal(f"topk is no whole number of 1 to {MAX_TOPK}")
     return queries, topk, bool(asked.get("return_scores", True))
 
 

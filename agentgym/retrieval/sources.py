@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from agentgym.errors import ConfigError
+from agentgym.policy.client import clean
 from agentgym.retrieval.analysis import split_sentences
 from agentgym.retrieval.base import Passage
 
@@ -30,9 +31,8 @@ Progress = Callable[[str, int, int], None]
 
 _PAGES = (".md", ".markdown", ".html", ".htm")
 _LINES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _HEADING = re.compile(r"(#{1,6})\s+(.*?)\s*#*\s*$")
-_FENCE = re.compile(r"\s*(```|~~~)")
+_FENCE = re.compile(r"\s*(```|~~~)[^`]*$")
 Sections = Iterable[tuple[str, str]]
 """Headings, each with the text below it."""
 
@@ -132,11 +132,6 @@ def split_contents(contents: str, title: str = "") -> tuple[str, str]:
     return title, contents
 
 
-def clean(text: str) -> str:
-    """`text` with lone surrogates replaced, so that it can be stored."""
-    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
-
-
 # -------------------------------------------------------------------------------- pages
 
 
@@ -150,7 +145,7 @@ def _pages(folder: Path, words: int, tell: Progress) -> Iterator[Passage]:
 
 
 def _page(path: Path, name: str, words: int) -> Iterator[Passage]:
-    text = clean(path.read_text(encoding="utf-8", errors="replace"))
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
     if path.suffix.lower() in (".html", ".htm"):
         page = _Html()
         page.feed(text)
@@ -187,10 +182,12 @@ def _markdown(text: str) -> Iterator[tuple[str, str]]:
     """Headings with what is below them; `#` inside a fence of code is no heading."""
     heading = ""
     body: list[str] = []
-    fenced = False
+    fence = ""
     for line in text.splitlines():
-        fenced ^= bool(_FENCE.match(line))
-        match = None if fenced else _HEADING.match(line)
+        mark = _FENCE.match(line)
+        if mark and fence in ("", mark[1]):
+            fence = "" if fence else mark[1]
+        match = None if fence else _HEADING.match(line)
         if match:
             yield heading, "\n".join(body)
             heading, body = match[2], []
@@ -202,7 +199,7 @@ def _markdown(text: str) -> Iterator[tuple[str, str]]:
 class _Html(HTMLParser):
     """Collects the text of a page: what is between two headings is a section."""
 
-    _SKIPPED = frozenset({"script", "style", "noscript", "template", "svg", "head"})
+    _SKIPPED = frozenset({"script", "style", "noscript", "template", "svg"})
     _HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
     _INLINE = frozenset(
         {"a", "abbr", "b", "bdi", "bdo", "cite", "code", "em", "font", "i", "kbd", "mark", "q", "s"}
@@ -224,7 +221,9 @@ class _Html(HTMLParser):
         """Begin a heading or a paragraph."""
         if tag in self._SKIPPED:
             self._skipping += 1
-        if tag == "title" or tag in self._HEADINGS:
+        elif self._skipping:
+            return
+        elif tag == "title" or tag in self._HEADINGS:
             self._within = tag
             if tag != "title":
                 self._found.append(("", []))
@@ -235,7 +234,9 @@ class _Html(HTMLParser):
         """End a heading or a paragraph."""
         if tag in self._SKIPPED:
             self._skipping = max(0, self._skipping - 1)
-        if tag == self._within:
+        elif self._skipping:
+            return
+        elif tag == self._within:
             self._within = ""
             self.title = " ".join(self.title.split())
         elif tag not in self._INLINE:
@@ -243,10 +244,10 @@ class _Html(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         """Keep what is shown."""
+        if self._skipping:
+            return
         if self._within == "title":
             self.title += data
-        elif self._skipping:
-            return
         elif self._within:
             heading, pieces = self._found[-1]
             self._found[-1] = (heading + data, pieces)

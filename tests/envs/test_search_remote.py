@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 
 import gymnasium as gym
 import pytest
@@ -68,7 +69,7 @@ async def found(request):
 
 
 def remote(url, **options):
-    options = {"deadline_s": 1.0, "breaker_failures": 1000, **options}
+    options = {"deadline_s": 30.0, "breaker_failures": 1000, **options}
     return Search(task_set=Small(), retriever=url, retriever_options=options)
 
 
@@ -147,14 +148,7 @@ async def test_a_passage_that_a_server_cut_is_still_the_sets_and_another_is_a_fa
 async def test_searches_of_many_episodes_travel_together():
     async with served(make_app(open_retriever("bm25", Small().corpus("chain")))) as url:
         keys = list(episode_keys("", ["chain"], seeds=range(32)))
-        counted = []
-
-        def make():
-            env = remote(url, deadline_s=20.0)
-            counted.append(env)
-            return env
-
-        collector = Collector(make, open_policy("oracle"), concurrency=32)
+        collector = Collector(lambda: remote(url), open_policy("oracle"), concurrency=32)
         calls = searches = 0
         retriever = None
         async for trajectory in collector.stream(keys):
@@ -187,7 +181,7 @@ FAULTS = {
 async def test_a_fault_of_the_retriever_is_raised_and_never_shown(name):
     reply, kind = FAULTS[name]
     async with served(answering(then=reply)) as url:
-        env = remote(url, deadline_s=0.5)
+        env = remote(url, deadline_s=0.5 if reply is None else 30.0, breaker_failures=2)
         await env.areset(seed=0)
         with pytest.raises(RetrievalError) as failed:
             await env.astep(Action('search("Slesandhask Prize")'))
@@ -199,7 +193,7 @@ async def test_a_fault_of_the_retriever_is_raised_and_never_shown(name):
 async def test_a_server_that_is_down_is_an_unscored_episode():
     async with served(answering()) as url:
         pass
-    env = remote(url, deadline_s=0.5)
+    env = remote(url, breaker_failures=2)
     assert isinstance(env, RemoteSearch)
     said = ScriptedPolicy(['search("Slesandhask Prize")', 'answer("Sozvrisiria")'])
     played = await play(env, said, EpisodeKey("", "chain", 0))
@@ -214,7 +208,7 @@ async def test_what_failed_is_played_again_until_the_server_is_back():
     app = answering(500, b"null", b"[]", 404, then=found)
     async with served(app) as url:
         collector = Collector(
-            lambda: remote(url, deadline_s=5.0),
+            lambda: remote(url),
             open_policy("oracle"),
             concurrency=1,
             retries=5,
@@ -236,6 +230,16 @@ async def test_what_stays_broken_is_masked():
         ]
     assert [each.scored for each in episodes] == [False, False]
     assert all(each.error.startswith("retriever: http") for each in episodes)
+
+
+async def test_options_may_be_any_objects():
+    async with served(answering(then=found)) as url:
+        env = remote(url, headers=MappingProxyType({"Authorization": "Bearer x"}))
+        await env.areset(seed=0)
+        shown, *_ = await env.astep(Action('search("x")'))
+        await env.aclose()
+    assert "Nothing was found" in shown
+    assert search_leases._leased == {}
 
 
 async def test_a_retriever_is_shared_and_closed_with_its_last_user():

@@ -386,6 +386,18 @@ def gold(passage, sentence):
     return gold_of(Task("a", data=data))
 
 
+def test_a_sentence_without_ink_does_not_keep_a_passage_from_being_read():
+    passage = museum(1)._replace(sentences=("", *museum(1).sentences, " \u200b "))
+    env = world(task_set=Questions(Passages("one", [passage])), image_pixels=1_500_000)
+    env.reset(seed=0, options=TASK)
+    reading = Reading(gold(passage, None), env.sight, {passage.id: set_page((passage,))})
+    env._ledger = reading
+    say(env, 'search("museum")')
+    _, info = say(env, 'open("p1")')
+    assert info["facts"]["shown_sentences"] == {passage.id: [1, 2, 3, 4]}
+    assert (info["facts"]["evidence_recall"], info["facts"]["remaining"]) == (1.0, 1)
+
+
 def test_all_of_a_passage_is_evidence_where_no_sentence_is_named():
     passage = museum(1)
     page = set_page((passage, museum(2)))

@@ -263,18 +263,30 @@ def test_splitting_loses_no_word(text):
         ("ftp://host/x", {}, "begins with http://"),
         ("bm25", {"k2": 1.0}, "no option 'k2'; it takes k1, b, title_weight"),
         ("bm25", {"k1": 0.0}, "give k1 > 0"),
+        ("bm25", {"k1": "0.9"}, "give k1 > 0"),
         ("bm25", {"b": 2.0}, "b from 0 to 1"),
         ("bm25", {"title_weight": 99}, "from 0 to 10"),
         ("no/such/folder", {}, "agentgym corpus build SOURCE --out no/such/folder"),
         ("http://host/retrieve", {"dialect": "verl"}, "give 'queries' or 'query'"),
         ("http://host/retrieve", {"deadline_s": 0}, "seconds above 0"),
+        ("http://host/retrieve", {"deadline_s": "5"}, "seconds above 0"),
+        ("http://host/retrieve", {"connections": 0}, "connections is 0: give at least 1"),
+        ("http://host/retrieve", {"breaker_failures": 0}, "breaker_failures is 0"),
+        ("http://host/retrieve", {"breaker_open_s": "2"}, "breaker_open_s is '2'"),
         ("opensearch://host:9200", {}, "names no index"),
         ("qdrant://host:6333", {}, "is no collection"),
+        ("qdrant://host:port/name", {}, "is no collection"),
     ],
 )
 def test_what_cannot_be_opened_is_named_with_what_to_do(spec, options, told):
     with pytest.raises(ConfigError, match=re.escape(told)):
         open_retriever(spec, city(), **options)
+
+
+def test_a_corpus_names_the_passage_that_it_has_twice_however_long_it_is():
+    passages = [Passage(str(n), "", ()) for n in range(300_000)]
+    with pytest.raises(ConfigError, match="corpus 'long' has passage '299999' twice"):
+        Passages("long", [*passages, passages[-1]])
 
 
 def test_an_engine_needs_a_corpus():

@@ -87,6 +87,17 @@ def test_any_passages_come_back_as_they_were(tmp_path_factory, passages):
     index.close()
 
 
+def test_half_of_a_surrogate_pair_comes_back_as_it_was(tmp_path):
+    passages = [Passage("a\ud800", "half", ("\udfff of a pair",)), Passage("b", "", ("x",))]
+    build_index(passages, tmp_path)
+
+    index = open_index(tmp_path)
+
+    assert list(index) == passages
+    assert index.get("a\ud800") == passages[0]
+    index.close()
+
+
 def test_the_same_corpus_is_not_built_twice(tmp_path):
     first = build_index(city(), tmp_path)
     before = (first / "manifest.json").stat().st_ino

@@ -142,6 +142,7 @@ REFUSED = {
     "too many passages": b'{"query": "x", "topk": 101}',
     "half a passage": b'{"query": "x", "topk": 1.5}',
     "true passages": b'{"query": "x", "topk": true}',
+    "passages nested too deep": b'{"query": "x", "topk": ' + b"[" * 1000 + b"]" * 1000 + b"}",
     "half of message pack": b"\x81\xa5query",
     "message pack that is too deep": b"\x81\xa5query" + b"\x91" * 5000,
     "nested too deep": b'{"query": ' + b"[" * 100_000,

@@ -33,11 +33,9 @@ def test_a_line_of_json_is_a_passage(tmp_path):
 
 
 def test_contents_without_a_title_are_all_text():
-    assert (
-        as_passage({"id": "a", "contents": "One line.\nAnother."})
-        == Passage("a", "", ("One line.", "Another."))
-        or as_passage({"id": "a", "contents": "One line.\nAnother."}).title == ""
-    )
+    passage = as_passage({"id": "a", "contents": "One line.\nAnother."})
+
+    assert passage == Passage("a", "", ("One line.", "Another."))
 
 
 def test_a_title_that_the_contents_repeat_is_not_text():
@@ -100,6 +98,17 @@ def test_markdown_is_cut_at_its_headings(tmp_path):
     ]
 
 
+def test_only_what_is_fenced_is_no_heading_and_no_byte_order_mark_hides_one(tmp_path):
+    page = tmp_path / "guide.md"
+    page.write_text(
+        "\ufeff# Guide\n\n```one line```\n\n"
+        "# Set up\n\n~~~\n```\n# not a heading\n~~~\n\n"
+        "# Use\n\nIt.\n"
+    )
+
+    assert [each.title for each in read_source(page)] == ["Guide", "Guide: Set up", "Guide: Use"]
+
+
 def test_a_long_section_becomes_passages_at_the_ends_of_sentences(tmp_path):
     page = tmp_path / "long.md"
     sentence = "One two three four five six seven eight nine ten."
@@ -123,6 +132,22 @@ def test_html_is_what_a_reader_sees(tmp_path):
         Passage("page.html#0", "The page", ("Before it all.",)),
         Passage("page.html#1", "The page: A & B", ("One", "Two")),
     ]
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<html><head><title>T</title><body><p>It is so.",  # nothing has to be closed
+        "<title>T</title><p>It <svg><title>icon</title></svg>is so.</p>",
+        "<h1>T <svg><title>link</title></svg></h1><p>It is<script>1</script> so.</p>",
+        "<h1>T</h1><template><h2>x</h2><p>y</p></template><p>It is so.</p>",
+    ],
+)
+def test_html_that_is_not_closed_or_holds_pictures_is_read_too(tmp_path, html):
+    page = tmp_path / "page.html"
+    page.write_text(html)
+
+    assert list(read_source(page)) == [Passage("page.html#0", "T", ("It is so.",))]
 
 
 def test_a_folder_is_read_in_order_to_any_depth(tmp_path):

@@ -24,7 +24,7 @@ EVERYTHING = WorldOptions(
 )
 PLAIN_SHA = "441c9a1bf0f3409549d123e838a9a1da"
 EVERYTHING_SHA = "fc15d6d98d9654005c2ba8a5e125ac7a"
-QUESTIONS_SHA = "9a0be1a35b1eb8f32158bc2b51b931c8"
+QUESTIONS_SHA = "a3c37666179a649b28d278c7743fdec6"
 
 
 def shas():
@@ -261,6 +261,8 @@ def test_aliases_are_what_running_text_uses():
     [
         ({"docs": 49}, "docs is 49"),
         ({"docs": True}, "docs is True"),
+        ({"docs": 100.5}, "docs is 100.5"),
+        ({"docs": "100"}, "docs is '100'"),
         ({"redundancy": 1.5}, "redundancy is 1.5"),
         ({"poison": float("nan")}, "poison is nan"),
     ],

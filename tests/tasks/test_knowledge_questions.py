@@ -92,9 +92,16 @@ def test_the_same_number_is_the_same_question_whatever_was_asked_before(asker):
 
 def test_a_world_too_small_for_a_question_says_so():
     tiny = Asker(World(1, WorldOptions(docs=50, missing=1.0)))
-    with pytest.raises(TaskError, match="has no question of kind 'chain', hops 3 and number 0"):
+    with pytest.raises(TaskError, match=r"world 1, .* no question of kind 'chain', hops 3"):
         tiny.ask("chain", 3, 0)
     assert tiny.ask("unanswerable", 1, 0)["answers"] == [UNANSWERABLE]
+
+
+def test_a_hidden_world_too_small_for_a_question_does_not_tell_its_seed():
+    hidden = Asker(World("the seed", WorldOptions(docs=50, missing=1.0), "world hidden0"))
+    with pytest.raises(TaskError, match="world hidden0, of 50 pages, has no question") as refused:
+        hidden.ask("chain", 3, 0)
+    assert "the seed" not in str(refused.value)
 
 
 # ------------------------------------------------------------------------------ no shortcut
@@ -194,6 +201,12 @@ def test_facts_that_are_told_nowhere_would_change_no_count_and_no_intersection(
         else:
             assert having[0] & having[1] == {facts[0][1]}
             assert min(len(each) for each in having) > 1  # one condition is not enough
+
+
+def test_whoever_does_not_count_and_says_two_is_seldom_right(asker):
+    told = Counter(asker.ask("count", 1, number)["answers"][0] for number in range(100))
+    assert set(told) == set("2345")
+    assert told["2"] <= 40
 
 
 def test_what_poison_says_leads_to_another_answer(hard):

@@ -49,7 +49,7 @@ def test_another_process_rebuilds_the_same_task():
     assert told.stdout.strip() == open_questions("world").task(ID).data["question"]
 
 
-rates = st.sampled_from([0.0, 0.05, 0.1, 0.25, 1.0, 1e-05])
+rates = st.one_of(st.sampled_from([0.0, 0.05, 0.1, 0.25, 1.0, 1e-05]), st.floats(0.0, 1.0))
 
 
 @given(

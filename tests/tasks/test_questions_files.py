@@ -266,6 +266,7 @@ def test_the_order_of_the_rows_is_the_order_of_the_ids(tmp_path):
         ("hotpotqa", {**HOTPOT, "context": [["Ulm"]]}, "row 2: 'context' is"),
         ("hotpotqa", {**HOTPOT, "context": [["Ulm", "Text"]]}, "row 2: 'context' has 'Text'"),
         ("hotpotqa", {**HOTPOT, "supporting_facts": [["Ulm", "x"]]}, "'supporting_facts' has"),
+        ("hotpotqa", {**HOTPOT, "supporting_facts": [["Ulm", True]]}, "'supporting_facts' has"),
         ("hotpotqa", {**HOTPOT, "context": "{"}, "row 2: 'context' is no JSON"),
         ("hotpotqa", HOTPOT, "two questions of hotpotqa have the id '5a1'"),
         ("hotpotqa", [1], "row 2: is \\[1\\]: give an object"),
@@ -276,6 +277,17 @@ def test_the_order_of_the_rows_is_the_order_of_the_ids(tmp_path):
             "row 2: 'question_decomposition' points to",
         ),
         ("musique", {**MUSIQUE, "answer_aliases": [3]}, "row 2: 'answer_aliases' is"),
+        ("musique", {**MUSIQUE, "answer_aliases": "Bath"}, "row 2: 'answer_aliases' is 'Bath'"),
+        (
+            "musique",
+            {**MUSIQUE, "question_decomposition": [{"paragraph_support_idx": [1]}]},
+            "row 2: 'question_decomposition' points to",
+        ),
+        (
+            "musique",
+            {**MUSIQUE, "paragraphs": [{**MUSIQUE["paragraphs"][0], "idx": [0]}]},
+            "row 2: 'paragraphs' has the 'idx' \\[0\\]",
+        ),
         ("nq", {"question": "q?", "answr": "a"}, "row 2: has no 'answers'; did you mean 'answr'"),
         ("nq", {"question": "q?", "answer": []}, "row 2: 'answer' is empty"),
         ("searchr1", {**SEARCH_R1, "id": None, "extra_info": {}}, "row 2: 'id' is missing"),
@@ -327,15 +339,22 @@ def test_an_empty_folder_says_what_belongs_there(tmp_path):
         open_questions(f"folder:{tmp_path}")
 
 
-def test_gold_that_is_not_in_the_corpus_is_named(tmp_path):
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ({"gold": [{"doc": "zz"}]}, "'gold' has .*zz"),
+        ({"gold": [{"doc": ["a"]}]}, "'gold' has .*: give 'doc'"),
+        ({"gold": [{"doc": "a", "sents": [4]}]}, "'gold' has sentence 4 of 1 in 'a'"),
+        ({"gold": [{"doc": "a", "sents": [False]}]}, "'gold' has sentence False of 1 in 'a'"),
+        ({"gold": [{"doc": "a", "sents": 0}]}, "'gold' has the 'sents' 0: give a list"),
+        ({"decomposition": 2}, "'decomposition' is 2: give a list"),
+    ],
+)
+def test_gold_that_is_not_in_the_corpus_is_named(tmp_path, field, message):
     write(tmp_path / "corpus.jsonl", [{"id": "a", "title": "Ulm", "text": "Ulm is a city."}])
-    row = {"id": "q", "question": "q?", "answers": ["a"], "gold": [{"doc": "zz"}]}
+    row = {"id": "q", "question": "q?", "answers": ["a"], **field}
     write(tmp_path / "questions.jsonl", [row])
-    with pytest.raises(TaskError, match=r"row 1: 'gold' has .*zz"):
-        open_questions(f"folder:{tmp_path}")
-    row["gold"] = [{"doc": "a", "sents": [4]}]
-    write(tmp_path / "questions.jsonl", [row])
-    with pytest.raises(TaskError, match="'gold' has sentence 4 of 1 in 'a'"):
+    with pytest.raises(TaskError, match=f"row 1: {message}"):
         open_questions(f"folder:{tmp_path}")
 
 
