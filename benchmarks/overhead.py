@@ -165,7 +165,7 @@ def loop_us(env: gym.Env[Any, Any], episodes: int) -> float:
 
 
 def step_us(env: gym.Env[Any, Any], episodes: int) -> float:
-    """CPU microseconds of `env.step` alone, resets left out."""
+    """Wall-clock microseconds of `env.step` alone, resets left out."""
     spent = 0.0
     clock = time.perf_counter
     for _ in range(episodes):
@@ -278,7 +278,7 @@ def call_us(tokens: int, calls: int) -> float:
     port = multiprocessing.Value("i", 0)
     server = multiprocessing.Process(target=serve, args=(reply_body(tokens), port), daemon=True)
     server.start()
-    while not port.value:
+    while not port.value and server.is_alive():
         time.sleep(0.01)
     messages = [{"role": "system", "content": TEXT}]
     for _ in range(5):

@@ -3,6 +3,7 @@
 import os
 import random
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -259,6 +260,12 @@ class UndeclaredFact(Counter):
         return {"secret": 1}
 
 
+@breaks("facts", "reset: fact 'secret' is not in `provides`")
+class UndeclaredFactOfTheStart(Counter):
+    def begin(self, task: Task) -> Any:
+        return Reply(super().begin(task), facts={"secret": 1})
+
+
 @breaks("facts", "outcome part 'luck' is not in `provides`")
 class UndeclaredPart(Counter):
     def judge(self) -> Outcome:
@@ -273,6 +280,22 @@ class FactOfNumpy(WithFacts):
 @breaks("facts", "not JSON compliant")
 class FactNotANumber(WithFacts):
     fact = float("nan")
+
+
+@breaks("facts", "exceeds 64-bit range")
+class FactTooLarge(WithFacts):
+    fact = 2**70
+
+
+@breaks("facts", "surrogates not allowed")
+class FactCutInAnEmoji(WithFacts):
+    fact = "\ud83d"
+
+
+@breaks("facts", "outcome parts are not JSON")
+class PartOfNumpy(Counter):
+    def judge(self) -> Outcome:
+        return Outcome(0.0, False, parts={"count": np.float32(0.5)})
 
 
 @breaks("facts", "keys must be text")
@@ -303,6 +326,12 @@ class AdmitsProse(Counter):
 class CountsWithInt(Counter):
     def respond(self, action: Action) -> Reply:
         return super().respond(action) if action.isalpha() else Reply(str(int(action)))
+
+
+@breaks("invalid input", "raised SystemExit: 2; raise InvalidAction")
+class ExitsLikeACommand(Counter):
+    def respond(self, action: Action) -> Reply:
+        return super().respond(action) if action.isalpha() else sys.exit(2)
 
 
 @breaks("invalid input", "an order passed the task")

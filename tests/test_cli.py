@@ -18,6 +18,7 @@ import orjson
 import pytest
 
 from agentgym import cli, registry
+from agentgym.actions import DIALECTS
 from agentgym.store import Store
 from agentgym.types import Completion, EpisodeKey, Outcome, Stop, Task, Trajectory, Turn
 
@@ -133,6 +134,7 @@ def test_the_help_of_every_command_teaches_by_examples(run, name):
     assert done.code == 0
     examples = done.out.partition("\nexamples:\n")[2]
     assert 2 <= examples.count("  agentgym ") <= 5
+    assert not re.search(r"\(default: \S+\)\s+\(default", done.out)
 
 
 def test_defaults_are_shown(run):
@@ -141,6 +143,13 @@ def test_defaults_are_shown(run):
         assert default in told
     assert "(default: None)" not in told
     assert "(default: [])" not in told
+
+
+def test_every_dialect_is_offered(run):
+    for name in ("eval", "export"):
+        told = run(name, "--help").out.partition("\n  --dialect DIALECT")[2].partition("\n  --")[0]
+        for dialect in DIALECTS:
+            assert re.search(rf"\b{dialect}\b", told), dialect
 
 
 def test_without_a_command_help_goes_to_standard_error(run):
@@ -185,6 +194,7 @@ def test_what_is_misspelt_is_answered_by_what_was_meant(run):
         (["--seeds", "3-1"], "'3-1' is not like 0,1,2 or 0-9"),
         (["--seeds", "1,2,1"], "has seed 1 twice"),
         (["--seeds", "0-999999999999"], "more than 100000 seeds"),
+        (["--seeds", f"0-{10**30}"], "more than 100000 seeds"),
         (["--seeds", ""], "is not like"),
         (["--temperature", "nan"], "'nan' is not a number"),
         (["--top-p", "0"], "above 0 and at most 1"),
@@ -212,8 +222,32 @@ def test_arguments_that_cannot_be_used_are_refused_before_anything_starts(run, w
     assert not Path("runs").exists()
 
 
+def test_a_limit_is_for_tasks_that_are_there_and_not_for_those_to_make(run):
+    for kind in ("swe", "grounding"):
+        done = run("tasks", "make", kind, "--limit", "3", "--source", ".", "--out", "x")
+        assert refused(done, "--limit goes with `agentgym tasks verify`", "--count")
+    assert not Path("x").exists()
+
+
 def test_an_argument_without_a_value_is_refused(run):
     assert refused(run("eval", f"{COUNT}?fault", "--policy", "oracle"), "write fault=VALUE")
+
+
+def test_options_may_stand_between_words(run):
+    for name in ("a", "b"):
+        run("eval", COUNT, "--policy", "oracle", "--out", name)
+    assert len(run("show", "a", "--json", "b").json["runs"]) == 2
+    assert (
+        run("reward", "explain", "--reward", "outcome", "a", "--json").json["reward"] == "outcome"
+    )
+    assert refused(run("models", "list", "--json", "smollm2"), "list takes no name")
+    assert refused(run("show", "a", "--jsn", "b"), "did you mean '--json'?")
+
+
+def test_a_file_that_is_no_python_is_no_environment(run):
+    Path("run.toml").write_text("limit = 1")
+    assert refused(run("list", "run.toml"), "no environment 'run.toml'")
+    assert refused(run("list", "x" * 5000), "no environment 'xxx")
 
 
 def test_an_extra_that_is_not_installed_is_named_with_how_to_get_it(run, monkeypatch):
@@ -261,6 +295,13 @@ def test_a_run_is_not_resumed_with_other_arguments(run):
     assert refused(done, "was started with group 1, not 2")
     done = run("eval", "--resume", "--out", "r", "--group", "2")
     assert refused(done, "--group is decided by the run's manifest")
+    assert refused(
+        run("eval", f"{COUNT}?at=2", "--resume", "--out", "r"),
+        f"r is a run of {COUNT}, not {COUNT}?at=2: leave ENV out",
+    )
+    assert run("eval", f"{COUNT}?at=2", "--policy", "oracle", "--out", "s").code == 0
+    for env in (COUNT, f"{COUNT}?at=2"):
+        assert run("eval", env, "--resume", "--out", "s").code == 0
 
 
 def test_a_run_that_could_not_begin_leaves_no_folder_behind(run):
@@ -373,6 +414,12 @@ def test_json_goes_to_standard_output_and_progress_to_standard_error(run):
     (comparison,) = done.json["comparisons"]
     assert comparison["mean"] < 0
     assert "oracle: 6/6, mean 1.000" in done.err
+
+
+def test_no_line_of_progress_is_said_twice(run, monkeypatch):
+    monkeypatch.setattr("agentgym.cli.progress.EVERY_S", 0.0)
+    told = run("eval", COUNT, "--policy", "oracle", "--out", "r").err.splitlines()
+    assert [line.partition(",")[0] for line in told] == [f"oracle: {n}/3" for n in (1, 2, 3)]
 
 
 def test_a_world_that_fails_leaves_episodes_unscored_and_the_run_failed(run):
@@ -716,13 +763,17 @@ def test_runs_of_one_policy_are_told_apart_by_their_folders(run):
     for name in ("a", "b"):
         run("eval", COUNT, "--policy", "oracle", "--out", name)
     assert re.search(r"^policy +oracle \(a\) +oracle \(b\)$", run("show", "a", "b").out, re.M)
+    for name in ("before", "after"):
+        run("eval", COUNT, "--policy", "oracle", "--out", f"{name}/oracle")
+    names = r"oracle \(before/oracle\) +oracle \(after/oracle\)"
+    assert re.search(rf"^policy +{names}$", run("show", "before", "after").out, re.M)
 
 
 def test_many_runs_are_one_row_each(run):
     for i in range(5):
         run("eval", COUNT, "--policy", "oracle", "--limit", "1", "--out", f"all/r{i}")
     rows = run("show", "all").out.splitlines()
-    assert sum(bool(re.match(r"oracle \(r\d\) +1 +1 +1\.000 ", row)) for row in rows) == 5
+    assert sum(bool(re.match(r"oracle \(all/r\d\) +1 +1 +1\.000 ", row)) for row in rows) == 5
 
 
 def test_an_episode_is_shown_by_number_or_key(run):
@@ -892,6 +943,12 @@ def test_an_episode_that_cannot_be_scored_fails(run):
     assert done.code == 1
     assert "unscored; stop: error" in done.out
     assert "error: environment: env.step: RuntimeError: the world broke in step" in done.out
+
+
+@pytest.mark.parametrize("policy", ["human", "random"])
+def test_a_world_that_is_not_about_text_cannot_be_played(run, policy):
+    done = run("play", "CartPole-v1", "--policy", policy)
+    assert refused(done, "CartPole-v1 is not a text environment: its actions are Discrete(2)")
 
 
 def test_a_task_that_is_not_there_cannot_be_played(run):

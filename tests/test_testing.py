@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,64 @@ def test_a_world_that_raises_fails_with_the_line_that_raised() -> None:
     report = conform("counting/Trouble-v0", start="fail key", only=["determinism"])
     assert report.checks[0].status == "fail"
     assert "KeyError: 'x' (counting.py:" in report.checks[0].detail
+
+
+def test_a_world_of_a_package_whose_name_begins_like_ours_is_not_ours() -> None:
+    file = Path(agentgym.__file__).parent.with_name("agentgym_worlds") / "rooms.py"
+    theirs: dict[str, Any] = {}
+    exec(compile("def fail():\n    raise KeyError('x')\n", file, "exec"), theirs)
+
+    class Rooms(agentgym.Env):
+        def begin(self, task: agentgym.Task) -> str:
+            return str(theirs["fail"]())
+
+    agentgym.register("broken/Rooms-v0", Rooms)
+    report = conform("broken/Rooms-v0", only=["determinism"])
+    assert "KeyError: 'x' (rooms.py:2)" in report.checks[0].detail
+
+
+def test_a_world_that_exits_fails_and_does_not_take_the_kit_along() -> None:
+    class Exits(agentgym.Env):
+        def begin(self, task: agentgym.Task) -> str:
+            sys.exit(3)
+
+    agentgym.register("broken/Exits-v0", Exits)
+    report = conform("broken/Exits-v0", only=["determinism", "oracle"])
+    assert [check.status for check in report.checks] == ["fail", "fail"]
+    assert "SystemExit: 3 (test_testing.py:" in report.checks[0].detail
+
+
+def test_what_a_world_left_running_where_it_raised_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "litter.py").write_text(
+        "import os, subprocess\n"
+        "import agentgym\n"
+        "from counting import Counter\n\n"
+        "class Litter(Counter):\n"
+        "    def begin(self, task):\n"
+        "        if 'AGENTGYM_LEAK_CHECK' in os.environ:\n"
+        "            left = subprocess.Popen(['sleep', '300'])\n"
+        "            open(os.environ['LITTER'], 'w').write(str(left.pid))\n"
+        "            raise RuntimeError('and off')\n"
+        "        return super().begin(task)\n\n"
+        "agentgym.register('broken/Litter-v0', Litter)\n"
+    )
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("LITTER", str(tmp_path / "pid"))
+    report = conform(registry.load_file(tmp_path / "litter.py"), seeds=1, only=["leaks"])
+    assert "RuntimeError: and off" in report.checks[0].detail
+    status = Path("/proc") / (tmp_path / "pid").read_text() / "stat"
+
+    def running() -> bool:
+        with suppress(OSError):
+            return ") Z " not in status.read_text()  # killed, and nobody asked for it yet
+        return False
+
+    until = time.monotonic() + 10
+    while running() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not running()
 
 
 def test_a_world_that_cannot_even_close_still_gets_its_report() -> None:

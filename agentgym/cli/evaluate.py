@@ -5,8 +5,9 @@ Every episode is on disk the moment it ends: a run that was interrupted or kille
 OUT, all play the same tasks and seeds, and the report compares them.
 
 Policies: oracle (the world's own expert), random (over the admissible actions), smollm2 (a small
-model inside this process), llamacpp:PATH (any GGUF file), openai:MODEL@URL (any OpenAI-compatible
-server), openai:MODEL (at $OPENAI_BASE_URL, with $OPENAI_API_KEY), or module:Class.
+model inside this process), llamacpp:PATH (any GGUF file), transformers:MODEL (a folder, or a hub's
+name), openai:MODEL@URL (any OpenAI-compatible server), openai:MODEL (at $OPENAI_BASE_URL, with
+$OPENAI_API_KEY), or module:Class.
 
 Examples:
 agentgym eval agentgym/TextWorld-v0 --policy oracle --policy random --limit 20
@@ -287,13 +288,16 @@ def _from_manifests(args: argparse.Namespace) -> list[tuple[Path, Plan]]:
     from agentgym.evaluate import Plan
     from agentgym.store import Store
 
-    env = None if args.env is None else read_environment(args)[0]
+    env, given = (None, {}) if args.env is None else read_environment(args)
     plans = []
     for path in find_runs(args.out):
         manifest = Store.open(path).manifest
         plan = Plan.from_manifest(manifest)
-        if env is not None and env != plan.env:
-            raise StoreError(f"{path} is a run of {plan.env}, not {env}: leave ENV out")
+        if env is not None and (env != plan.env or given not in ({}, plan.env_args)):
+            played = registry.key(plan.env, plan.env_args)
+            raise StoreError(
+                f"{path} is a run of {played}, not {registry.key(env, given)}: leave ENV out"
+            )
         try:
             if env is None and "file" in manifest:
                 registry.load_file(Path(str(manifest["file"])))

@@ -40,8 +40,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how they are told")
     how.add_argument(
         "--dialect",
-        help="write actions as text, call, tags, json or tools (as in the run if unset); of what a "
-        "model said beside them nothing is left",
+        help="write actions as text, call, tags, json, tools or blocks (as in the run if unset); "
+        "of what a model said beside them nothing is left",
     )
     how.add_argument(
         "--replay",
@@ -66,15 +66,10 @@ def run(args: argparse.Namespace) -> int:
     if args.json and args.out == "-":
         raise ConfigError("--json would be among the episodes on standard output: give --out FILE")
     from agentgym.cli.progress import Progress
-    from agentgym.cli.runs import find_runs
+    from agentgym.cli.runs import open_run
     from agentgym.export import Choice, Demonstrations, export_messages, line
-    from agentgym.store import Store
 
-    found = find_runs(args.run)
-    if len(found) > 1:
-        names = ", ".join(path.name for path in found[:5])
-        raise ConfigError(f"{args.run} holds {len(found)} runs: export one of them ({names}, …)")
-    store = Store.open(found[0])
+    store = open_run(args.run)
     choice = Choice(args.passed, args.drop_invalid, args.limit, args.dialect, args.replay)
     progress = Progress("export", len(store.heads()))
     demonstrations = Demonstrations(store, choice, progress.add)

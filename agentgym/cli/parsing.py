@@ -6,7 +6,7 @@ import argparse
 import math
 import textwrap
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -60,6 +60,12 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(
             "--debug", action="store_true", help="show tracebacks, and all that is logged"
         )
+
+    def parse_args(  # type: ignore[override]  # the namespace is never of another class
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
+        """Read a command line; options may stand between its other words, too."""
+        return self.parse_intermixed_args(args, namespace)
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """Leave after --help or --version: not by `SystemExit`, which a world may raise.
@@ -121,16 +127,12 @@ def seeds(text: str) -> tuple[int, ...]:
     found: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if (
-            not first.isdecimal()
-            or (dash and not last.isdecimal())
-            or (dash and int(last) < int(first))
-        ):
+        last = last if dash else first
+        if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last)):
             raise argparse.ArgumentTypeError(f"{text!r} is not like 0,1,2 or 0-9")
-        numbers = range(int(first), int(last if dash else first) + 1)
-        if len(found) + len(numbers) > MOST_SEEDS:
+        if len(found) + int(last) - int(first) >= MOST_SEEDS:
             raise argparse.ArgumentTypeError(f"{text!r} is more than {MOST_SEEDS} seeds")
-        found += numbers
+        found += range(int(first), int(last) + 1)
     if len(set(found)) < len(found):
         twice = Counter(found).most_common(1)[0][0]
         raise argparse.ArgumentTypeError(f"{text!r} has seed {twice} twice")
@@ -170,7 +172,9 @@ def add_environment(parser: argparse.ArgumentParser, *, optional: bool = False) 
         type=whole(1),
         help="turn limit (the environment's own if unset)",
     )
-    group.add_argument("--dialect", help="how actions are written: text, call, tags, json or tools")
+    group.add_argument(
+        "--dialect", help="how actions are written: text, call, tags, json, tools or blocks"
+    )
 
 
 def read_environment(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
@@ -187,14 +191,9 @@ def read_environment(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
         if name in given:
             raise ConfigError(f"argument {name!r} of the environment is given twice")
         given[name] = value
-    if is_file(id):
+    if id.endswith(".py"):
         id = registry.load_file(Path(id))
     return id, given
-
-
-def is_file(text: str) -> bool:
-    """Whether ENV names a file rather than an id."""
-    return text.endswith(".py") or Path(text).is_file()
 
 
 def add_sampling(parser: argparse.ArgumentParser) -> None:

@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     id, given = read_environment(args)
     policy = open_policy(args.policy, **dict(args.policy_arg))
     human = args.policy == "human"
-    with closing(_make(id, given, human=human, headed=args.headed)) as env:
+    with closing(_make(id, given, args.policy, headed=args.headed)) as env:
         key = EpisodeKey(registry.key(id, given), args.task or "", args.seed)
         trajectory = Trajectory(key, Task(key.task_id))
         player: Policy = (_Pictured if human else _Watched)(policy, trajectory)
@@ -109,21 +109,23 @@ async def _play(
             await close()
 
 
-def _make(id: str, given: dict[str, Any], *, human: bool, headed: bool) -> AnyEnv:
+def _make(id: str, given: dict[str, Any], policy: str, *, headed: bool) -> AnyEnv:
     """The environment; a person is not asked to write JSON unless the dialect was chosen.
 
     Raises:
-        ConfigError: It cannot be shown in a window.
+        ConfigError: It cannot be shown in a window, or is not about text.
     """
+    from agentgym.evaluate import Plan
+
     given = {**given, "headed": True} if headed else given
     try:
-        env = registry.make(id, **given)
+        env = Plan(id, policy, env_args=given).make_env()
     except ConfigError as error:
         if headed and "argument 'headed'" in str(error):
             raise ConfigError(f"{id} has no pages to show: leave --headed out") from error
         raise
     world = env.unwrapped
-    if human and isinstance(world, Env) and "dialect" not in given:
+    if policy == "human" and isinstance(world, Env) and "dialect" not in given:
         given = {**given, "dialect": "text" if world.grammar.plain else "call"}
         if world.grammar.dialect != given["dialect"]:
             env.close()

@@ -62,7 +62,7 @@ class Progress:
         self.tally.add(trajectory)
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=self.done, status=self._facts())
-        elif time.monotonic() - self._said >= EVERY_S:
+        elif self.done < self.total and time.monotonic() - self._said >= EVERY_S:
             self._say(self._status())
 
     @property

@@ -114,7 +114,8 @@ def _needs(signal: type[Signal]) -> list[str]:
 
 def _explain(args: argparse.Namespace) -> None:
     from agentgym.cli import render
-    from agentgym.cli.score import open_run, open_scorer
+    from agentgym.cli.runs import open_run
+    from agentgym.cli.score import open_scorer
     from agentgym.cli.show import find_episode
     from agentgym.rewards import bind, parse
     from agentgym.rewards.picture import check_picture, save_picture

@@ -9,7 +9,7 @@ from typing import Any
 
 from agentgym import registry
 from agentgym.cli.render import Reported
-from agentgym.errors import StoreError
+from agentgym.errors import ConfigError, StoreError
 from agentgym.report import summarise
 from agentgym.store import MANIFEST, Store
 
@@ -30,6 +30,19 @@ def find_runs(path: Path) -> list[Path]:
     return found
 
 
+def open_run(path: Path) -> Store:
+    """The one run at a path.
+
+    Raises:
+        ConfigError: There are several.
+    """
+    found = find_runs(path)
+    if len(found) > 1:
+        names = ", ".join(each.name for each in found[:5]) + (", …" if len(found) > 5 else "")
+        raise ConfigError(f"{path} holds {len(found)} runs: choose one of them ({names})")
+    return Store.open(found[0])
+
+
 def report_on(stores: Sequence[Store]) -> list[Reported]:
     """Read runs and report on them.
 
@@ -41,7 +54,7 @@ def report_on(stores: Sequence[Store]) -> list[Reported]:
     labels = [policy_of(store) for store in stores]
     return [
         Reported(
-            name=label if labels.count(label) == 1 else f"{label} ({store.path.name})",
+            name=label if labels.count(label) == 1 else f"{label} ({store.path})",
             path=str(store.path),
             env=env_of(store),
             policy=label,

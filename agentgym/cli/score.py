@@ -31,7 +31,6 @@ from agentgym.errors import ConfigError
 if TYPE_CHECKING:
     from agentgym.rewards import Scored
     from agentgym.rewards.scorer import Scorer
-    from agentgym.store import Store
     from agentgym.types import Trajectory
 
 logger = logging.getLogger(__name__)
@@ -46,9 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reward", metavar="EXPRESSION", required=True, help="an expression, or a preset's name"
     )
-    parser.add_argument(
-        "--name", default="reward", help="of the file in RUN/rewards (default: reward)"
-    )
+    parser.add_argument("--name", default="reward", help="of the file in RUN/rewards")
     parser.add_argument(
         "--force", action="store_true", help="replace what another reward wrote under that name"
     )
@@ -60,12 +57,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def add_step(parser: argparse.ArgumentParser) -> None:
     """Add the argument that says how far training is."""
     parser.add_argument(
-        "--step", type=_finite, default=0.0, help="of training, for schedules (default: 0)"
+        "--step", metavar="X", type=_finite, default=0.0, help="of training, for schedules"
     )
 
 
 def _finite(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"{text!r}: give a finite number")
     return value
@@ -123,6 +123,7 @@ def run(args: argparse.Namespace) -> int:
     """Score a run."""
     from agentgym.cli import render
     from agentgym.cli.progress import Progress
+    from agentgym.cli.runs import open_run
     from agentgym.rewards import bind, parse
     from agentgym.rewards.rescore import record, recorded, rescore
 
@@ -184,22 +185,6 @@ def _read(version: str) -> tuple[str, str]:
     if found := _DIGEST.fullmatch(version):
         return f"{len(found[1])} digits", found[1]
     return re.sub(r"\d+", "#", version), version
-
-
-def open_run(path: Path) -> Store:
-    """The one run at a path.
-
-    Raises:
-        ConfigError: There are several.
-    """
-    from agentgym.cli.runs import find_runs
-    from agentgym.store import Store
-
-    found = find_runs(path)
-    if len(found) > 1:
-        names = ", ".join(each.name for each in found[:5])
-        raise ConfigError(f"{path} holds {len(found)} runs: choose one of them ({names}, …)")
-    return Store.open(found[0])
 
 
 class Summary:

@@ -82,6 +82,8 @@ def run(args: argparse.Namespace) -> int:
         if args.out is not None:
             _make_way(args.out, args.force)
         return _verify(args)
+    if args.limit is not None:
+        raise ConfigError("--limit goes with `agentgym tasks verify`: make as many as --count says")
     if args.what == "grounding":
         return _make_grounding(args)
     if args.what != "swe":

@@ -112,15 +112,15 @@ def _run(name: str, subject: Subject) -> Check:
         return Check(name, "skip", str(reason))
     except Broken as found:
         return Check(name, "fail", _one_line(str(found)))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return Check(name, "fail", _one_line(f"{type(error).__name__}: {error} ({_where(error)})"))
 
 
 def _where(error: BaseException) -> str:
     """The innermost line that is not ours, else the innermost."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = str(Path(__file__).parent.parent)
-    theirs = [frame for frame in frames if not frame.filename.startswith(ours)] or frames
+    ours = Path(__file__).parent.parent
+    theirs = [f for f in frames if not Path(f.filename).is_relative_to(ours)] or frames
     return f"{Path(theirs[-1].filename).name}:{theirs[-1].lineno}"
 
 

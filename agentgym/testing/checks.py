@@ -313,14 +313,14 @@ def check_invalid_input(subject: Subject) -> None:
                     env.reset(seed=0)
                 try:
                     result = env.step(said)
-                except Exception as error:
+                except (Exception, SystemExit) as error:
                     raise Broken(
                         f"{name} raised {type(error).__name__}: {str(error)[:100]}; "
                         "raise InvalidAction, which the model gets to read"
                     ) from error
                 running = not (result[2] or result[3])
                 for rule in RULES.values():
-                    told = rule(env, result[0], result)
+                    told = rule(env, result)
                     expect(not told, f"{name}: {told}")
                 outcome = result[4].get("outcome")
                 expect(outcome is None or not outcome.passed, f"{name} passed the task")

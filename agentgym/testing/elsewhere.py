@@ -106,11 +106,13 @@ def leaks(spec: EnvSpec, scripts: Sequence[Script]) -> list[str]:
         temporary = folder / "tmp"
         temporary.mkdir()
         environment = {_MARK: mark, "TMPDIR": str(temporary)}
-        found = call_elsewhere(_held_after, spec, scripts, folder=folder, **environment)
-        orphans = _marked(mark)
-        for pid in orphans:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        try:
+            found = call_elsewhere(_held_after, spec, scripts, folder=folder, **environment)
+        finally:
+            orphans = _marked(mark)
+            for pid in orphans:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         left = sorted(path.name for path in temporary.iterdir())
     if orphans:
         found.append(f"processes outlive the interpreter ({', '.join(orphans.values())})")

@@ -26,8 +26,10 @@ Moment: TypeAlias = dict[str, Any]
 """What was seen at one point of an episode, as plain data that `==` compares."""
 Result: TypeAlias = tuple[Any, float, bool, bool, dict[str, Any]]
 """What `step` returns."""
-Rule: TypeAlias = Callable[[Env, Any, Result | None], str | None]
-"""Given the environment, an observation and its step (None: a reset), says what is wrong."""
+Returned: TypeAlias = tuple[Any, dict[str, Any]] | Result
+"""What `reset` or `step` returns."""
+Rule: TypeAlias = Callable[[Env, Returned], str | None]
+"""Given the environment and what it returned, says what is wrong."""
 Player: TypeAlias = Callable[[Env, Mapping[str, Any], np.random.Generator], str | None]
 """Given the environment, `info` and a generator, says what a model might; None: nothing to say."""
 
@@ -278,8 +280,9 @@ class Subject:
 
     def _play(self, env: Env, player: str, seed: int) -> Episode | None:
         rng = _stream(seed)
-        shown, info = env.reset(seed=seed, options=_hints(player))
-        self._watch(env, f"{player}, seed {seed}, reset", shown, None)
+        first = env.reset(seed=seed, options=_hints(player))
+        self._watch(env, f"{player}, seed {seed}, reset", first)
+        info = first[1]
         for turn in range(1, env.max_turns + 1):
             action = PLAYERS[player](env, info, rng)
             where = f"{player}, seed {seed}, turn {turn}"
@@ -288,8 +291,8 @@ class Subject:
                     return None
                 raise Broken(f"{where}: oracle() gave None in the middle of an episode")
             result = env.step(action)
-            shown, _, terminated, truncated, info = result
-            self._watch(env, where, shown, result)
+            _, _, terminated, truncated, info = result
+            self._watch(env, where, result)
             refused = info.get("invalid")
             if refused and (player == "oracle" or (player == "chance" and self.lists_admissible)):
                 source = HINT_OF[player]
@@ -300,10 +303,10 @@ class Subject:
                 return Episode(seed, outcome, turn, bool(truncated))
         raise Broken(f"{player}, seed {seed}: no end after max_turns={env.max_turns} turns")
 
-    def _watch(self, env: Env, where: str, shown: Any, result: Result | None) -> None:
+    def _watch(self, env: Env, where: str, returned: Returned) -> None:
         for name, rule in self._rules.items():
             if name not in self.faults:
-                told = rule(env, shown, result)
+                told = rule(env, returned)
                 if told:
                     self.faults[name] = f"{where}: {told}"
 

@@ -7,14 +7,16 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 from agentgym.env import Env
-from agentgym.testing.rehearsal import Result, Rule
+from agentgym.testing.rehearsal import Returned, Rule
 
 
-def _rewards(env: Env, shown: Any, result: Result | None) -> str | None:
-    if result is None:
+def _rewards(env: Env, returned: Returned) -> str | None:
+    if len(returned) == 2:
         return None
-    _, reward, terminated, truncated, info = result
+    _, reward, terminated, truncated, info = returned
     outcome = info.get("outcome")
     if not isinstance(reward, (int, float)) or not math.isfinite(reward) or not 0 <= reward <= 1:
         return f"the reward is {reward!r}: it must be a number in [0, 1]"
@@ -31,7 +33,8 @@ def _rewards(env: Env, shown: Any, result: Result | None) -> str | None:
     return None
 
 
-def _observations(env: Env, shown: Any, result: Result | None) -> str | None:
+def _observations(env: Env, returned: Returned) -> str | None:
+    shown = returned[0]
     if shown not in env.observation_space:
         size = f"{len(shown)} characters" if isinstance(shown, str) else repr(shown)[:80]
         return f"an observation ({size}) is not in {env.observation_space}"
@@ -45,10 +48,10 @@ def _observations(env: Env, shown: Any, result: Result | None) -> str | None:
     return None
 
 
-def _actions(env: Env, shown: Any, result: Result | None) -> str | None:
-    if result is None:
+def _actions(env: Env, returned: Returned) -> str | None:
+    if len(returned) == 2:
         return None
-    info = result[4]
+    info = returned[4]
     invalid, action = info.get("invalid", 0), info.get("action")
     if invalid is not None and not (isinstance(invalid, str) and invalid):
         return f"info['invalid'] is {invalid!r}: it must be None or the kind of mistake"
@@ -59,28 +62,35 @@ def _actions(env: Env, shown: Any, result: Result | None) -> str | None:
     return None
 
 
-def _facts(env: Env, shown: Any, result: Result | None) -> str | None:
-    if result is None:
-        return _not_json("task.data", env.task.data if env.task else {})
-    facts, outcome = result[4].get("facts"), result[4].get("outcome")
+def _facts(env: Env, returned: Returned) -> str | None:
+    at_start, info = len(returned) == 2, returned[-1]
+    facts, outcome = info.get("facts", {} if at_start else None), info.get("outcome")
     if not isinstance(facts, Mapping):
         return f"info['facts'] is {facts!r}: it must be a mapping"
     unknown = facts.keys() - env.provides - {"valid", "ignored"}
     if unknown:
         return f"fact {sorted(unknown)[0]!r} is not in `provides`: add it"
-    unknown = (outcome.parts.keys() if outcome else set()) - env.provides
+    parts = outcome.parts if outcome else {}
+    unknown = parts.keys() - env.provides
     if unknown:
         return f"outcome part {sorted(unknown)[0]!r} is not in `provides`: add it"
-    return _not_json("facts", facts)
+    data = env.task.data if at_start and env.task else {}
+    return (
+        _not_json("facts", facts)
+        or _not_json("outcome parts", parts)
+        or _not_json("task.data", data)
+    )
 
 
 def _not_json(name: str, value: Mapping[str, Any]) -> str | None:
+    listed = _listed(value)
     try:
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
-        text.encode()
+        text = json.dumps(listed, allow_nan=False)
+        # as records are written: it refuses what has more than 64 bits, and lone surrogates
+        orjson.dumps(listed, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
     except (TypeError, ValueError) as error:
         return f"{name} are not JSON: {error}"
-    if json.loads(text) != _listed(value):
+    if json.loads(text) != listed:
         return f"{name} do not come back from JSON as they were: keys must be text"
     return None
 
