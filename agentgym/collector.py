@@ -31,8 +31,9 @@ from agentgym.errors import (
     PolicyError,
     StageTimeout,
     boundary,
+    whole,
 )
-from agentgym.execution import WorkerPool
+from agentgym.execution import ThreadHost, WorkerPool
 from agentgym.rollout import UNSCORED, AnyEnv, Deadlines, play
 from agentgym.types import EpisodeKey, Policy, Sampling, Stop, Task, Trajectory
 
@@ -46,7 +47,7 @@ LONGEST_BACKOFF_S = 30.0
 
 def derive_seed(seed: int, key: EpisodeKey) -> int:
     """A policy seed in [0, 2**31) for one episode of a run; differs between samples of a group."""
-    text = repr((seed, tuple(key)))
+    text = repr((int(seed), (key.env, key.task_id, int(key.seed), int(key.sample))))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "big") >> 1
 
 
@@ -58,16 +59,26 @@ def episode_keys(
     Raises:
         ConfigError: A task or seed comes twice, or there are no seeds or samples.
     """
-    task_ids, seeds = distinct("task_ids", task_ids), distinct("seeds", seeds)
-    if not seeds:
-        raise ConfigError("seeds is empty: give at least one")
-    whole("group", group, 1)
+    task_ids, seeds = distinct("task_ids", task_ids), whole_seeds(seeds)
+    group = whole("group", group, 1)
     return [
         EpisodeKey(env, task_id, seed, sample)
         for task_id in task_ids
         for seed in seeds
         for sample in range(group)
     ]
+
+
+def whole_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
+    """The seeds of a run.
+
+    Raises:
+        ConfigError: There is none, one comes twice, or is no whole number.
+    """
+    found = tuple(whole("a seed", seed) for seed in distinct("seeds", seeds))
+    if not found:
+        raise ConfigError("seeds is empty: give at least one")
+    return found
 
 
 def distinct(name: str, values: Iterable[T]) -> tuple[T, ...]:
@@ -83,16 +94,6 @@ def distinct(name: str, values: Iterable[T]) -> tuple[T, ...]:
     if twice is not None:
         raise ConfigError(f"{name} holds {twice!r} twice: group is for playing it again")
     return found
-
-
-def whole(name: str, value: int, least: int) -> None:
-    """Refuse what is no whole number of at least `least`.
-
-    Raises:
-        ConfigError: It is not.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigError(f"{name} is {value!r}: give a whole number of at least {least}")
 
 
 class Collector:
@@ -137,13 +138,6 @@ class Collector:
         record: Callable[[Trajectory], None] | None = None,
         provenance: dict[str, Any] | None = None,
     ) -> None:
-        for name, value, least in (
-            ("concurrency", concurrency, 1),
-            ("retries", retries, 0),
-            ("give_up_after", 1 if give_up_after is None else give_up_after, 1),
-            ("history", 0 if history is None else history, 0),
-        ):
-            whole(name, value, least)
         if isinstance(policy, type) or not hasattr(policy, "act"):
             raise ConfigError(
                 f"policy is {policy!r}: give an object with `async def act`, "
@@ -151,15 +145,19 @@ class Collector:
             )
         self.make_env = make_env
         self.policy = policy
-        self.concurrency = concurrency
+        self.concurrency = whole("concurrency", concurrency, 1)
         self.sampling = sampling
-        self.seed = seed
-        self.retries = retries
-        self.give_up_after = give_up_after or max(16, 2 * concurrency)
+        self.seed = whole("seed", seed)
+        self.retries = whole("retries", retries)
+        self.give_up_after = (
+            max(16, 2 * self.concurrency)
+            if give_up_after is None
+            else whole("give_up_after", give_up_after, 1)
+        )
         self.deadlines = deadlines
-        self.history = history
+        self.history = None if history is None else whole("history", history)
         self.show_admissible = show_admissible
-        self.workers = workers
+        self.workers = None if workers is None else whole("workers", workers, 1)
         self.record = record
         self.provenance = {
             "agentgym": agentgym.__version__,
@@ -169,6 +167,7 @@ class Collector:
         self.in_flight = 0
         """Episodes being played now."""
         self._faults_in_a_row = 0
+        self._began = 0.0
 
     def run(self, keys: Iterable[EpisodeKey]) -> list[Trajectory]:
         """Play all of `keys` from plain code or in a notebook; return them as they ended."""
@@ -195,6 +194,7 @@ class Collector:
         waiting = iter(keys)
         pool = WorkerPool(self.workers)
         self._faults_in_a_row = 0
+        self._began = time.time()
 
         async def everything() -> None:
             try:
@@ -217,9 +217,10 @@ class Collector:
             raise _first(group) from group
         finally:
             playing.cancel()
-            with suppress(asyncio.CancelledError, BaseExceptionGroup):
-                await playing
-            pool.close()
+            try:
+                await asyncio.gather(playing, return_exceptions=True)
+            finally:
+                pool.close()
 
     async def _slot(
         self,
@@ -249,6 +250,7 @@ class Collector:
                     **self.provenance,
                     "seed": self.seed,
                     "attempt": attempt,
+                    "began": self._began,
                     "started": time.time(),
                 },
             )
@@ -336,10 +338,11 @@ class _Slot:
             return
         try:
             async with asyncio.timeout(min(self._close_s, 1.0) if hung else self._close_s):
-                if isinstance(env, Env):
-                    await env.aclose()
-                else:
-                    await asyncio.to_thread(env.close)
+                with boundary(EnvError, "env.close"):
+                    if isinstance(env, Env):
+                        await env.aclose()
+                    else:
+                        await ThreadHost(env).close()  # no thread that the program's end waits for
         except Exception as error:
             logger.warning("closing %s failed: %s: %s", env, type(error).__name__, error)
 

@@ -32,6 +32,7 @@ from agentgym.errors import (
     StageTimeout,
     TaskError,
     did_you_mean,
+    whole,
 )
 from agentgym.spaces import Unicode
 from agentgym.types import Observation, Outcome, Reply, Snapshot, Task
@@ -109,9 +110,7 @@ class Env(gym.Env[Observation, str]):
                 f"{', '.join(map(repr, self.splits))}{did_you_mean(split, self.splits)}"
             )
         if max_turns is not None:
-            if isinstance(max_turns, bool) or not isinstance(max_turns, int) or max_turns < 1:
-                raise ConfigError(f"max_turns is {max_turns!r}: give a whole number of at least 1")
-            self.max_turns = max_turns
+            self.max_turns = whole("max_turns", max_turns, 1)
         if dialect is not None:
             self.grammar = self.grammar.with_dialect(dialect)
         self.split = split
@@ -207,7 +206,7 @@ class Env(gym.Env[Observation, str]):
 
         Raises:
             TaskError: No such task.
-            ConfigError: An option is unknown, or of another type.
+            ConfigError: The seed is no whole number; an option is unknown, or of another type.
         """
         return self._now(self._reset(seed, options))
 
@@ -378,6 +377,8 @@ class Env(gym.Env[Observation, str]):
         self, seed: int | None, options: dict[str, Any] | None
     ) -> tuple[Observation, dict[str, Any]]:
         wanted, hints = self._read_options(options)
+        if seed is not None:
+            seed = whole("seed", seed)
         self._running = False  # should anything below fail, there is no episode
         super().reset(seed=seed)
         draw = self.np_random.random()  # always, so that a task drawn or named starts alike

@@ -25,8 +25,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from operator import index
 from types import TracebackType
-from typing import Any
+from typing import Any, SupportsIndex
 
 
 class AgentGymError(Exception):
@@ -161,9 +162,37 @@ class boundary:
     ) -> None:
         if error is None or isinstance(error, _PASSED_ON):
             return
-        if not isinstance(error, Exception | SystemExit):  # cancelled, or Ctrl-C
-            return
+        if not isinstance(error, Exception | SystemExit) and not _is_stray(error):
+            return  # cancelled, or Ctrl-C
         raise self.fault(f"{self.doing}: {type(error).__name__}: {error}") from error
+
+
+def _is_stray(error: BaseException) -> bool:
+    """Whether it is the cancellation of something that was awaited, and not of who awaits it."""
+    import asyncio  # a tenth of the package's import
+
+    if not isinstance(error, asyncio.CancelledError):
+        return False
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # plain code: nobody cancels that
+        return True
+    return task is None or not task.cancelling()
+
+
+def whole(name: str, value: SupportsIndex, least: int = 0) -> int:
+    """The argument `name` as an int: any whole number, NumPy's too.
+
+    Raises:
+        ConfigError: It is none (a bool is none), or below `least`.
+    """
+    try:
+        number = least - 1 if isinstance(value, bool) else index(value)
+    except TypeError:
+        number = least - 1
+    if number < least:
+        raise ConfigError(f"{name} is {value!r}: give a whole number of at least {least}")
+    return number
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ from contextlib import aclosing, closing
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from importlib import metadata
+from operator import index
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,9 +23,9 @@ from gymnasium import spaces
 
 import agentgym
 from agentgym import registry
-from agentgym.collector import Collector, distinct, episode_keys, whole
+from agentgym.collector import Collector, distinct, episode_keys, whole_seeds
 from agentgym.env import Env
-from agentgym.errors import ConfigError, StoreError
+from agentgym.errors import ConfigError, StoreError, whole
 from agentgym.policy import describe, open_policy
 from agentgym.rollout import AnyEnv, Deadlines
 from agentgym.store import Store
@@ -68,17 +69,16 @@ class Plan:
         for name in ("env_args", "policy_args"):  # as a manifest gives them back: tuples are lists
             given = getattr(self, name)
             try:
-                plain = json.loads(json.dumps(given, allow_nan=False))
+                plain = json.loads(json.dumps(given, allow_nan=False, default=index))
             except (TypeError, ValueError) as error:
                 raise ConfigError(f"{name} {given!r} cannot be recorded: {error}") from error
             object.__setattr__(self, name, plain)
-        if self.limit is not None:
-            whole("limit", self.limit, 1)
-        whole("group", self.group, 1)
-        for name in ("seeds", "tasks"):
-            object.__setattr__(self, name, distinct(name, getattr(self, name)))
-        if not self.seeds:
-            raise ConfigError("seeds is empty: give at least one")
+        for name, least in (("limit", 1), ("group", 1), ("seed", 0), ("history", 0)):
+            given = getattr(self, name)
+            if given is not None:
+                object.__setattr__(self, name, whole(name, given, least))
+        object.__setattr__(self, "seeds", whole_seeds(self.seeds))
+        object.__setattr__(self, "tasks", distinct("tasks", self.tasks))
 
     @classmethod
     def from_manifest(cls, manifest: dict[str, Any]) -> Self:
@@ -238,12 +238,17 @@ class Run:
                 await close()
 
     def close(self) -> None:
-        """Force everything to disk, compute the plan's reward, and release the folder."""
-        if self._reward is not None:
-            from agentgym.rewards.rescore import record, rescore
+        """Force everything to disk, compute the plan's reward, and release the folder.
 
-            record(self.store, self._reward, rescore(self.store, self._reward))
-        self.store.close()
+        Raises:
+            RewardError: The reward cannot be computed; the episodes are safe.
+            StoreError: The disk is full or failing.
+        """
+        with self.store:
+            if self._reward is not None:
+                from agentgym.rewards.rescore import record, rescore
+
+                record(self.store, self._reward, rescore(self.store, self._reward))
 
 
 def _same_plan(old: Plan, new: Plan, out: str | Path) -> None:

@@ -180,13 +180,25 @@ class WorkerPool:
         """Make a twin of `env` in a worker.
 
         Raises:
-            ConfigError: `env` was not made by `gymnasium.make`, so it cannot be made again.
+            ConfigError: `env` cannot be made again there: it was not made by `gymnasium.make`, only
+                this program has its class, or its arguments cannot be pickled.
         """
         if env.spec is None:
             raise ConfigError(
                 f"{type(env).__name__} runs in a worker process: make it with gymnasium.make, "
                 "so that the worker can make it too"
             )
+        if getattr(env.spec.entry_point, "__module__", "") == "__main__":
+            raise ConfigError(
+                f"{env.spec.id} runs in a worker process, which cannot import what the program "
+                "itself defines: move its class to a module"
+            )
+        try:
+            pickle.dumps(env.spec)
+        except Exception as error:
+            raise ConfigError(
+                f"{env.spec.id} runs in a worker process, and cannot be sent there: {error}"
+            ) from error
         self._workers = [w for w in self._workers if w.alive]
         worker = min(self._workers, key=lambda w: len(w.slots), default=None)
         if worker is None or (worker.slots and len(self._workers) < self._size):
@@ -412,7 +424,7 @@ def _work(connection: Connection) -> None:
                     raise broken[slot]
             else:
                 result = getattr(envs[slot], method)(*args, **kwargs)
-        except Exception as raised:
+        except (Exception, SystemExit) as raised:
             error = raised
             if method == "open":
                 broken[slot] = raised

@@ -30,6 +30,7 @@ from agentgym.errors import (
     RegistryError,
     StoreError,
     boundary,
+    whole,
 )
 from agentgym.prompt import Conversation, system_message
 from agentgym.rollout import AnyEnv
@@ -74,8 +75,8 @@ class Choice:
     to the policy, and not recorded."""
 
     def __post_init__(self) -> None:
-        if self.limit is not None and self.limit < 1:
-            raise ConfigError(f"limit is {self.limit!r}: give a number of at least 1")
+        if self.limit is not None:
+            whole("limit", self.limit, 1)
 
 
 class Demonstrations:

@@ -15,6 +15,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Mapping
+from operator import index
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -193,7 +194,9 @@ def key(id: str, kwargs: Mapping[str, Any]) -> str:
         return id
     try:
         pairs = {
-            k: v if isinstance(v, str) and parse_value(v) == v else json.dumps(v, sort_keys=True)
+            k: v
+            if isinstance(v, str) and parse_value(v) == v
+            else json.dumps(v, sort_keys=True, default=index)
             for k, v in sorted(kwargs.items())
         }
     except TypeError as error:

@@ -99,7 +99,8 @@ class Summary:
     policy_s: float = 0.0
     env_s: float = 0.0
     wall_s: float = 0.0
-    """From the start of the first episode to the end of the last, interruptions included."""
+    """From the start of the first episode to the end of the last; the time before a run was resumed
+    is left out."""
     unit: Literal["task", "seed"] = "task"
     """What `units` are, and the interval's clusters."""
     units: Mapping[str, Unit] = field(default_factory=dict)
@@ -150,7 +151,8 @@ class Tally:
         self._complaints: dict[str, str] = {}
         self._scored_turns = self._branched = 0
         self._policy_s = self._env_s = 0.0
-        self._first, self._last = math.inf, -math.inf
+        self._sittings: dict[float, tuple[float, float]] = {}
+        """When the run was started or resumed -> from when to when episodes were then played."""
 
     @property
     def mean(self) -> float | None:
@@ -192,11 +194,13 @@ class Tally:
         if any(turn.completion.prompt_ids is not None for turn in trajectory.turns):
             spans, _ = token_spans(turn.completion for turn in trajectory.turns)
             self._branched += len(spans) > 1
-        started = trajectory.provenance.get("started")
-        if isinstance(started, float):
-            start = started
-            self._first = min(self._first, start)
-            self._last = max(self._last, start + trajectory.provenance.get("wall_s", 0.0))
+        made = trajectory.provenance
+        start = made.get("started")
+        if isinstance(start, float):
+            end = start + made.get("wall_s", 0.0)
+            began = made.get("began", 0.0)
+            first, last = self._sittings.get(began, (start, end))
+            self._sittings[began] = min(first, start), max(last, end)
 
     def summary(self) -> Summary:
         """What was counted so far."""
@@ -230,7 +234,7 @@ class Tally:
             branched=self._branched,
             policy_s=round(self._policy_s, 6),
             env_s=round(self._env_s, 6),
-            wall_s=round(max(0.0, self._last - self._first), 6) if self.episodes else 0.0,
+            wall_s=round(_covered(self._sittings.values()), 6),
             unit=unit,
             units={name: _unit(members[name]) for name in sorted(members)},
         )
@@ -353,6 +357,15 @@ def _cluster(groups: Iterable[_Group]) -> Cluster:
         math.fsum(group.total for group in groups),
         math.fsum(group.squares for group in groups),
     )
+
+
+def _covered(spans: Iterable[tuple[float, float]]) -> float:
+    """How long it is that one of the spans lasts at least."""
+    total, until = 0.0, -math.inf
+    for start, end in sorted(spans):
+        total += max(0.0, end - max(start, until))
+        until = max(until, end)
+    return total
 
 
 def _unit(groups: Iterable[_Group]) -> Unit:

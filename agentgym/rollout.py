@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -154,10 +155,10 @@ class _Episode:
 
     async def _run(self, face: _Face, conversation: Conversation, show_admissible: bool) -> None:
         trajectory, policy = self.trajectory, self.policy
-        wants: str = getattr(policy, "wants", "")
+        wants: str = getattr(policy, "wants", "") or ""
         info = await self._reset(face, {wants, "admissible"} if show_admissible else {wants})
         shown = cast("Observation", trajectory.final_observation)
-        session = f"{trajectory.key}@{id(trajectory):x}"
+        session = f"{trajectory.key}@{secrets.token_hex(4)}"  # each attempt is one of its own
         act, turns, sampling = policy.act, trajectory.turns, self.sampling
         step, waits = face.step, face.waits
         first_seed = sampling.seed
@@ -167,7 +168,7 @@ class _Episode:
             with stepping:
                 conversation.observe(shown, info.get("admissible") if show_admissible else None)
             if first_seed is not None:
-                sampling = sampling._replace(seed=(first_seed + len(turns)) & 0x7FFFFFFF)
+                sampling = sampling._replace(seed=int(first_seed + len(turns)) & 0x7FFFFFFF)
             hint = info.get(wants) if wants else None
             begun = clock()
             self.clock.enter("policy", self.deadlines.policy_s)
@@ -193,8 +194,7 @@ class _Episode:
                     result = await result
                 after, reward, terminated, truncated, info = result
                 reward = float(reward)
-                if not isinstance(info, dict):
-                    raise TypeError(f"info is {info!r:.80}: return a dict")
+                _check_info(info)
             if not math.isfinite(reward):
                 raise EnvError(f"env.step paid {reward!r}: a reward must be a finite number")
             turns.append(
@@ -229,6 +229,7 @@ class _Episode:
         with boundary(EnvError, "env.reset"):
             result = face.reset(seed=key.seed, options=options or None)
             shown, info = await result if face.waits else result
+            _check_info(info)
         if isinstance(info.get("task"), Task):
             self.trajectory.task = info["task"]
         self.trajectory.facts = info.get("facts", {})
@@ -244,14 +245,23 @@ class _Episode:
         with boundary(EnvError, "env.judge"):
             if world is self.env and isinstance(world, Env):
                 self.trajectory.outcome = await world.aconclude()
-            elif isinstance(world, Env):  # in a wrapper: where its steps are
-                self.trajectory.outcome = await asyncio.to_thread(world.conclude)
+            elif isinstance(world, Env):  # in a wrapper, which may have no such method
+                host = ThreadHost(world)
+                try:
+                    self.trajectory.outcome = await host.call("conclude")
+                finally:
+                    host.kill()
             else:
                 self.trajectory.outcome = self._foreign_outcome()
 
     def _foreign_outcome(self) -> Outcome:
         score = min(max(self.trajectory.reward, 0.0), 1.0)
         return Outcome(score, score == 1.0, "reward")
+
+
+def _check_info(info: object) -> None:
+    if not isinstance(info, dict):
+        raise TypeError(f"info is {info!r:.80}: return a dict")
 
 
 def _check(said: object) -> None:

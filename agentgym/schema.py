@@ -85,7 +85,10 @@ def head(line: bytes) -> dict[str, Any]:
     if not line.startswith(_HEAD):
         raise StoreError("it is not an agentgym episode")
     try:
-        found, _ = _DECODER.raw_decode(line[:8192].decode("utf-8", "ignore"), len(_HEAD))
+        try:
+            found, _ = _DECODER.raw_decode(line[:8192].decode("utf-8", "ignore"), len(_HEAD))
+        except ValueError:  # its key is longer, or it is torn
+            found, _ = _DECODER.raw_decode(line.decode("utf-8", "ignore"), len(_HEAD))
         schema = int(found["schema"])
         env, task_id, seed, sample = found["key"]
         if not (isinstance(found["scored"], bool) and isinstance(env, str)):
@@ -174,9 +177,11 @@ def _load_turn(turn: dict[str, Any], spans: list[TokenSpan], load: LoadImage | N
         ids = {"completion_ids": span.ids[start:end]}
         if start > 0:
             ids["prompt_ids"] = span.ids[:start]
-        if said["logprob_kind"] is not None and span.logprobs is not None:
-            ids["logprobs"] = span.logprobs[start:end]
-            ids["logprob_kind"] = said["logprob_kind"]
+        ids["logprob_kind"] = kind = said["logprob_kind"]
+        if span.logprobs is not None:
+            told = span.logprobs[start:end]
+            if kind is not None or not np.isnan(told).all():  # of a kind, or of one not told
+                ids["logprobs"] = told
     return Turn(
         observation=_load_observation(turn["observation"], load) or "",
         completion=Completion(

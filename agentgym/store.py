@@ -22,7 +22,10 @@ import json
 import logging
 import os
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -32,7 +35,7 @@ import numpy.typing as npt
 import orjson
 
 from agentgym import schema
-from agentgym.errors import StoreError
+from agentgym.errors import AgentGymError, StoreError
 from agentgym.prompt import png
 from agentgym.types import EpisodeKey, Outcome, Stop, Trajectory
 
@@ -42,6 +45,7 @@ MANIFEST = "manifest.json"
 EPISODES = "episodes.jsonl"
 KIND = "agentgym-run"
 SYNC_EVERY_S = 0.5
+_MANIFEST_OPTIONS = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
 
 
 class StoredImage:
@@ -58,6 +62,21 @@ class StoredImage:
             return np.asarray(image.convert("RGB"), dtype=dtype)
 
 
+def _is_left_over(path: Path) -> bool:
+    """Whether it is of a writer that was killed before there was a manifest."""
+    empty = path.name == EPISODES and path.is_file() and path.stat().st_size == 0
+    return empty or path.name == f".{MANIFEST}"
+
+
+def _force(path: Path) -> None:
+    """Have the disk hold what was written to a file."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
 class Store:
     """A run folder. Make one with `create`, `resume` or `open`; close it, or use it with `with`."""
 
@@ -69,6 +88,8 @@ class Store:
         self._closing = threading.Event()
         self._syncer: threading.Thread | None = None
         self._sync_error: OSError | None = None
+        self._images: deque[Path] = deque()
+        """Written, and not forced to disk yet."""
 
     # ---------------------------------------------------------------- opening
 
@@ -83,11 +104,11 @@ class Store:
         used = StoreError(
             f"{path} exists already: continue it with --resume, or choose another folder"
         )
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and (not path.is_dir() or not all(map(_is_left_over, path.iterdir()))):
             raise used
         document = {"kind": KIND, "schema": schema.SCHEMA, **manifest}
         try:
-            text = orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n"
+            text = orjson.dumps(document, option=_MANIFEST_OPTIONS) + b"\n"
         except TypeError as error:
             raise StoreError(f"the manifest of {path} cannot be written: {error}") from error
         store = cls(path, document)
@@ -99,6 +120,7 @@ class Store:
                 raise used
             draft = path / f".{MANIFEST}"
             draft.write_bytes(text)
+            _force(draft)
             draft.replace(path / MANIFEST)
         except OSError as error:
             if isinstance(error, StoreError):
@@ -194,7 +216,7 @@ class Store:
             line = schema.encode(
                 Trajectory(
                     trajectory.key,
-                    trajectory.task,
+                    replace(trajectory.task, data={}),
                     outcome=Outcome(0.0, False, "error", available=False),
                     stop=Stop.ERROR,
                     error=f"environment: cannot be recorded: {error}",
@@ -205,8 +227,7 @@ class Store:
     def _write(self, line: bytes) -> None:
         if self._file is None:
             raise StoreError(f"{self.path} is not open for writing")
-        if self._sync_error is not None:
-            raise StoreError(f"the disk under {self.path} fails: {self._sync_error.strerror}")
+        self._check_disk()
         before = os.fstat(self._file).st_size
         try:
             view = memoryview(line)
@@ -233,42 +254,63 @@ class Store:
         if self._file is None:
             return
         try:
+            while self._images:  # before the episodes that show them
+                _force(self._images.popleft())
             os.fsync(self._file)
         except OSError as error:
             self._sync_error = error
 
     def _save_image(self, image: Any) -> str:
-        if isinstance(image, StoredImage):
-            image = np.asarray(image)
+        image = np.asarray(image)
+        if image.dtype != np.uint8:
+            raise TypeError(f"an image of {image.dtype}: give uint8[H, W, 3]")
         digest = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()[:32]
         folder = self.path / "images"
         target = folder / f"{digest}.png"
         if not target.exists():
             folder.mkdir(exist_ok=True)
             draft = folder / f".{digest}.{os.getpid()}"
+            encoded = png(image)
             try:
-                draft.write_bytes(png(image))
+                draft.write_bytes(encoded)
                 draft.replace(target)
             except OSError as error:
                 draft.unlink(missing_ok=True)
                 raise StoreError(f"cannot write {target}: {error.strerror}") from error
+            self._images.append(target)
         return digest
 
     def write_rewards(self, name: str, rows: Iterable[Mapping[str, Any]]) -> Path:
-        """Replace `rewards/NAME.jsonl` with one JSON line a row; the episodes stay as they are."""
+        """Replace `rewards/NAME.jsonl` with one JSON line a row; the episodes stay as they are.
+
+        Raises:
+            StoreError: The disk is full or failing; the file is as it was.
+        """
         target = self.path / "rewards" / f"{name}.jsonl"
-        target.parent.mkdir(exist_ok=True)
         draft = target.with_name(f".{target.name}.{os.getpid()}")
-        with draft.open("wb") as file:
-            for row in rows:
-                file.write(orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(target)
+        try:
+            target.parent.mkdir(exist_ok=True)
+            with draft.open("wb") as file:
+                for row in rows:
+                    file.write(orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(target)
+        except OSError as error:
+            if isinstance(error, AgentGymError):
+                raise
+            raise StoreError(f"cannot write {target}: {error.strerror}") from error
+        finally:
+            with suppress(OSError):
+                draft.unlink()
         return target
 
     def close(self) -> None:
-        """Force everything to disk and release the lock; closing twice is fine."""
+        """Force everything to disk and release the lock; closing twice is fine.
+
+        Raises:
+            StoreError: The disk is failing.
+        """
         if self._file is None:
             return
         self._closing.set()
@@ -278,6 +320,11 @@ class Store:
         self._sync()
         os.close(self._file)
         self._file = None
+        self._check_disk()
+
+    def _check_disk(self) -> None:
+        if self._sync_error is not None:
+            raise StoreError(f"the disk under {self.path} fails: {self._sync_error.strerror}")
 
     def __enter__(self) -> Self:
         return self

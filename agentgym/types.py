@@ -249,8 +249,8 @@ class Trajectory:
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What the world said of the start, for signals; JSON."""
     provenance: dict[str, Any] = field(default_factory=dict)
-    """`agentgym` (version), `policy`, `sampling`, `seed` (of the run), `attempt`, `started` (Unix
-    seconds), `wall_s`; JSON."""
+    """`agentgym` (version), `policy`, `sampling`, `seed` (of the run), `attempt`, `began` (when the
+    run was started or resumed, in Unix seconds), `started` (likewise), `wall_s`; JSON."""
 
     @property
     def scored(self) -> bool:

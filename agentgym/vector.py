@@ -17,7 +17,7 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from agentgym.errors import ConfigError, ResetNeeded
+from agentgym.errors import ConfigError, ResetNeeded, whole
 from agentgym.types import Observation
 
 Observations = tuple[Observation, ...]
@@ -26,7 +26,7 @@ _MISSING = object()
 
 
 class ThreadVectorEnv(VectorEnv[Observations, Sequence[str | None], npt.NDArray[Any]]):
-    """`num_envs` environments stepped side by side in threads (in turn where they run `inline`).
+    """`num_envs` environments stepped side by side in threads (in turn where no step waits).
 
     Args:
         make: Makes one environment.
@@ -36,8 +36,7 @@ class ThreadVectorEnv(VectorEnv[Observations, Sequence[str | None], npt.NDArray[
     metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.DISABLED}  # noqa: RUF012
 
     def __init__(self, make: Callable[[], gym.Env[Observation, str]], num_envs: int) -> None:
-        if num_envs < 1:
-            raise ConfigError(f"num_envs is {num_envs!r}: give a number of at least 1")
+        num_envs = whole("num_envs", num_envs, 1)
         self.envs = [make() for _ in range(num_envs)]
         self.num_envs = num_envs
         first = self.envs[0]
@@ -47,8 +46,8 @@ class ThreadVectorEnv(VectorEnv[Observations, Sequence[str | None], npt.NDArray[
         self.single_action_space = first.action_space
         self.observation_space = batch_space(first.observation_space, num_envs)
         self.action_space = batch_space(first.action_space, num_envs)
-        inline = getattr(first.unwrapped, "execution", "inline") == "inline"
-        self._threads = None if inline else ThreadPoolExecutor(min(num_envs, MAX_THREADS))
+        waits = getattr(first.unwrapped, "waits", False)
+        self._threads = ThreadPoolExecutor(min(num_envs, MAX_THREADS)) if waits else None
         self._shown: list[Observation] = [""] * num_envs
         self._terminated: npt.NDArray[np.bool_] = np.ones(num_envs, dtype=np.bool_)
         self._truncated: npt.NDArray[np.bool_] = np.zeros(num_envs, dtype=np.bool_)

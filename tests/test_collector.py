@@ -9,14 +9,16 @@ import threading
 from contextlib import aclosing
 
 import gymnasium as gym
+import numpy as np
 import pytest
-from worlds import Counting, fresh_python
+from worlds import CountAsync, Counting, fresh_python
 
 from agentgym import Sampling, Stop, collector
 from agentgym.collector import Collector, derive_seed, episode_keys
 from agentgym.errors import ConfigError, InfraError, PolicyError, StoreError, TaskError
 from agentgym.execution import WorkerPool
 from agentgym.policy import open_policy
+from agentgym.policy.basic import ScriptedPolicy
 from agentgym.rollout import Deadlines
 from agentgym.types import EpisodeKey
 
@@ -26,8 +28,8 @@ def _quick_retries(monkeypatch):
     monkeypatch.setattr(collector, "FIRST_BACKOFF_S", 0.01)
 
 
-def keys(episodes, *, world="Count", group=1):
-    return episode_keys(f"tests/{world}-v0", ["count:0"], seeds=range(episodes), group=group)
+def keys(episodes, *, world="Count", group=1, task="count:0"):
+    return episode_keys(f"tests/{world}-v0", [task], seeds=range(episodes), group=group)
 
 
 def maker(world="Count", **kwargs):
@@ -89,6 +91,9 @@ def test_keys_can_be_played_again():
         ({"seeds": []}, "seeds is empty: give at least one"),
         ({"seeds": 3}, "seeds is 3: give a list"),
         ({"seeds": [0, 0]}, "seeds holds 0 twice: group is for playing it again"),
+        ({"seeds": ["0"]}, "a seed is '0': give a whole number of at least 0"),
+        ({"seeds": [True]}, "a seed is True: give a whole number of at least 0"),
+        ({"seeds": [-1]}, "a seed is -1: give a whole number of at least 0"),
         ({"group": 0}, "group is 0: give a whole number of at least 1"),
         ({"group": 1.5}, "group is 1.5: give a whole number of at least 1"),
     ],
@@ -96,6 +101,20 @@ def test_keys_can_be_played_again():
 def test_keys_of_nothing_or_of_one_episode_twice_are_refused(wrong, told):
     with pytest.raises(ConfigError, match=told):
         episode_keys("e", **{"task_ids": ["a"], **wrong})
+
+
+def test_whole_numbers_may_be_numpys():
+    def played(number):
+        wanted = episode_keys(
+            "tests/Count-v0", ["count:0"], seeds=[number(0), number(1)], group=number(2)
+        )
+        trajectories = collect(open_policy("random"), wanted, concurrency=number(2), seed=number(7))
+        return {t.key: [turn.action for turn in t.turns] for t in trajectories}
+
+    assert played(np.int64) == played(int)
+    assert derive_seed(7, EpisodeKey("e", "t", np.int64(3))) == derive_seed(
+        7, EpisodeKey("e", "t", 3)
+    )
 
 
 def test_every_key_is_played_once():
@@ -208,6 +227,50 @@ def test_a_fault_that_stays_is_an_unscored_episode_and_the_others_are_played():
     assert lost[0].stop is Stop.ERROR
 
 
+@pytest.mark.timeout(30)
+def test_a_cancellation_that_nobody_asked_for_is_a_fault_and_loses_no_episode():
+    class Dropped(Counting):
+        dropped = 0
+
+        async def act(self, messages, **kwargs):
+            if self.dropped < 3:
+                self.dropped += 1
+                reply = asyncio.get_running_loop().create_future()
+                reply.cancel()
+                await reply
+            return await super().act(messages, **kwargs)
+
+    trajectories = collect(Dropped(), keys(10), concurrency=2)
+    assert len(trajectories) == 10
+    assert all(t.outcome.passed for t in trajectories)
+    assert sum(t.provenance["attempt"] for t in trajectories) == 3
+
+
+def test_a_cancellation_that_comes_out_of_a_close_loses_no_episode():
+    class Dropped(CountAsync):
+        steps = 0
+
+        async def respond(self, action):
+            Dropped.steps += 1
+            if Dropped.steps == 1:
+                raise RuntimeError("the browser went away")
+            return await super().respond(action)
+
+        async def aclose(self):
+            await super().aclose()
+            raise asyncio.CancelledError
+
+    trajectories = Collector(Dropped, Counting(), concurrency=1).run(keys(3, task="default"))
+    assert [t.outcome.passed for t in trajectories] == [True] * 3
+
+
+def test_every_attempt_is_a_session_of_its_own():
+    policy = ScriptedPolicy(["1", "2", "3", "4", "5"])
+    for _ in range(50):  # forgotten at once, so that the next one may lie where it lay
+        (trajectory,) = collect(policy, keys(1))
+        assert trajectory.outcome.passed
+
+
 def test_when_everything_fails_the_run_gives_up_and_says_why():
     recorded = []
     with pytest.raises(InfraError, match=r"gave up: \d episodes in a row failed, the last with"):
@@ -254,6 +317,20 @@ def test_an_environment_that_cannot_be_made_is_an_error_of_the_environment():
 def test_an_environment_that_raises_in_close_loses_no_episode():
     trajectories = collect(Counting(), keys(6), fault="close raises", concurrency=2)
     assert sum(t.outcome.passed for t in trajectories) == 6
+
+
+@pytest.mark.timeout(30)  # it hangs for a minute
+def test_a_wrapped_environment_that_hangs_in_close_holds_up_nothing():
+    let_go = threading.Event()
+
+    class Hanging(gym.Wrapper):
+        def close(self):
+            let_go.wait(60)
+
+    deadlines = Deadlines(close_s=0.2)
+    played = Collector(lambda: Hanging(maker()()), Counting(), deadlines=deadlines).run(keys(2))
+    let_go.set()
+    assert len(played) == 2
 
 
 @pytest.mark.timeout(30)  # what hangs does so for a minute
@@ -327,6 +404,32 @@ async def test_leaving_early_cancels_what_is_in_flight_records_it_and_closes_eve
     assert [t for t in asyncio.all_tasks() if t is not asyncio.current_task()] == []
 
 
+async def test_a_cancellation_while_everything_is_closed_is_not_lost():
+    closing, closed = asyncio.Event(), asyncio.Event()
+
+    class Slow(CountAsync):
+        async def aclose(self):
+            await super().aclose()
+            closing.set()
+            try:
+                await asyncio.sleep(60)
+            finally:
+                closed.set()
+
+    async def leave():
+        running = Collector(Slow, Counting(), concurrency=1)
+        async with aclosing(running.stream(keys(9, task="default"))) as stream:
+            async for _ in stream:
+                break
+
+    leaving = asyncio.create_task(leave())
+    await closing.wait()
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert closed.is_set()
+
+
 def test_a_record_that_fails_ends_the_run_with_its_error():
     def full(trajectory):
         raise StoreError("no space left on device")
@@ -352,7 +455,7 @@ def test_sampling_reaches_the_policy_with_a_seed_of_the_episode():
 @pytest.mark.parametrize(
     "wrong",
     [{"concurrency": 0}, {"concurrency": 1.5}, {"retries": -1}, {"give_up_after": 0},
-     {"history": -1}],
+     {"history": -1}, {"seed": "0"}, {"workers": 0}],
 )  # fmt: skip
 def test_numbers_out_of_range_are_refused(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):

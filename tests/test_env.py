@@ -1,5 +1,6 @@
 """The contract of `Env`: turns and tasks, both faces, snapshots, several at once."""
 
+import asyncio
 import multiprocessing
 import warnings
 from typing import Any
@@ -87,6 +88,8 @@ def test_the_split_decides_which_tasks_there_are() -> None:
     [
         ({"split": "trian"}, TaskError, "did you mean 'train'"),
         ({"max_turns": 0}, ConfigError, "max_turns is 0"),
+        ({"max_turns": True}, ConfigError, "max_turns is True"),
+        ({"max_turns": np.float64(3)}, ConfigError, "max_turns is"),
         ({"dialect": "morse"}, ConfigError, "no dialect 'morse'"),
     ],
 )
@@ -95,6 +98,22 @@ def test_a_wrong_argument_is_refused_at_once(
 ) -> None:
     with pytest.raises(error, match=told):
         make(**arguments)
+
+
+def test_whole_numbers_may_be_numpys() -> None:
+    env = make(max_turns=np.int64(9))
+    assert type(env.max_turns) is int
+    assert play(env, seed=np.int64(3)) == play(make(max_turns=9), seed=3)
+
+
+@pytest.mark.parametrize("seed", ["3", 1.5, -1, True])
+def test_a_seed_that_is_no_whole_number_is_refused_and_nothing_is_touched(seed: Any) -> None:
+    env, other = make(), make()
+    for world in (env, other):
+        world.reset(seed=1)
+    with pytest.raises(ConfigError, match=f"seed is {seed!r}: give a whole number"):
+        env.reset(seed=seed)
+    assert env.step("drift") == other.step("drift")
 
 
 @pytest.mark.parametrize(
@@ -478,6 +497,33 @@ def test_an_environment_that_ended_waits_for_its_reset() -> None:
     assert shown == (make().reset(seed=4)[0], before)
     vector.step(["up", "up"])
     vector.close()
+
+
+def test_hooks_that_are_coroutines_are_awaited_side_by_side() -> None:
+    met = 0
+
+    class Meeting(agentgym.Env):
+        deadline_s = 10.0
+
+        async def begin(self, task: Task) -> str:
+            return "Wait for each other."
+
+        async def respond(self, action: Action) -> Reply:
+            nonlocal met
+            met += 1
+            while met < 3:
+                await asyncio.sleep(0.01)
+            return Reply("All here.", Outcome(1.0, True))
+
+    vector = ThreadVectorEnv(Meeting, 3)
+    vector.reset(seed=0)
+    assert vector.step(["wait"] * 3)[1].tolist() == [1.0] * 3
+    vector.close()
+
+
+def test_a_vector_of_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match="num_envs is 0: give a whole number of at least 1"):
+        ThreadVectorEnv(counting.Counter, 0)
 
 
 def test_every_copy_can_be_given_its_own_task_and_seed() -> None:

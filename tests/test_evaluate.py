@@ -12,6 +12,7 @@ import time
 from contextlib import aclosing
 from pathlib import Path
 
+import numpy as np
 import pytest
 import worlds  # registers the ids
 
@@ -122,6 +123,44 @@ def test_seeds_and_tasks_may_be_lists():
     assert plan == Plan("tests/Count-v0", "oracle", seeds=(1, 2), tasks=("count:0",))
 
 
+def test_whole_numbers_may_be_numpys(tmp_path):
+    def plan(number):
+        return Plan(
+            "tests/Count-v0",
+            "oracle",
+            env_args={"max_turns": number(9)},
+            limit=number(1),
+            seeds=[number(0)],
+            group=number(2),
+            seed=number(7),
+            history=number(3),
+            sampling=Sampling(max_tokens=number(5)),
+        )
+
+    carry_out(Run(plan(np.int64), tmp_path / "run"))
+    assert Plan.from_manifest(Store.open(tmp_path / "run").manifest) == plan(int)
+    assert Run(plan(int), tmp_path / "run", resume=True).done == {
+        ("tests/Count-v0?max_turns=9", "count:0", 0, sample) for sample in (0, 1)
+    }
+
+
+def test_episodes_tell_which_sitting_they_were_played_in(tmp_path):
+    for _ in range(2):
+        carry_out(Run(PLAN, tmp_path / "run", resume=True), stop_after=3, concurrency=1)
+    began = [t.provenance["began"] for t in Store.open(tmp_path / "run").episodes() if t.scored]
+    assert len(set(began)) == 2
+    assert began == sorted(began)
+
+
+def test_a_reward_that_cannot_be_written_leaves_the_folder_unlocked(tmp_path):
+    plan = Plan("tests/Count-v0", "oracle", limit=1, reward="outcome")
+    run = Run(plan, tmp_path / "run")
+    (tmp_path / "run" / "rewards").write_text("")
+    with pytest.raises(StoreError, match="cannot write"):
+        carry_out(run)
+    assert len(Run(plan, tmp_path / "run", resume=True).done) == 1
+
+
 def test_a_folder_in_use_is_not_written_without_resume(tmp_path):
     carry_out(Run(PLAN, tmp_path / "run"))
     with pytest.raises(StoreError, match="continue it with --resume"):
@@ -129,8 +168,10 @@ def test_a_folder_in_use_is_not_written_without_resume(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"limit": 0}, {"group": 0}, {"group": 1.5}, {"seeds": ()}, {"tasks": "count:0"}]
-)
+    "wrong",
+    [{"limit": 0}, {"group": 0}, {"group": 1.5}, {"seeds": ()}, {"tasks": "count:0"},
+     {"seed": -1}, {"history": -1}],
+)  # fmt: skip
 def test_plans_with_nothing_to_run_are_refused(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         Plan("tests/Count-v0", "oracle", **wrong)

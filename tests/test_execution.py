@@ -16,6 +16,7 @@ import gymnasium as gym
 import pytest
 from worlds import CountInProcess  # noqa: F401 - registers its id
 
+import agentgym
 from agentgym.errors import ConfigError, EnvError, InfraError, SandboxError, StageTimeout, TaskError
 from agentgym.execution import ThreadHost, WorkerPool, run_on_loop_thread
 
@@ -239,6 +240,18 @@ async def test_a_worker_that_dies_is_an_infrastructure_fault(pool: WorkerPool) -
     alone.close()
 
 
+async def test_a_world_that_exits_takes_nobody_with_it() -> None:
+    pool = WorkerPool(1)
+    exits = pool.lease(gym.make("tests/CountInProcess-v0", fault="step exits"))
+    neighbour = pool.lease(gym.make("tests/CountInProcess-v0"))
+    for host in (exits, neighbour):
+        await host.call("reset", seed=0)
+    with pytest.raises(SystemExit):
+        await exits.call("step", "1")
+    assert (await neighbour.call("step", "1"))[0] == "1, go on"
+    pool.close()
+
+
 async def test_a_worker_killed_from_outside_is_noticed_at_once(pool: WorkerPool) -> None:
     host = await opened(pool.lease(make()))
     pid = await where(host, "pid")
@@ -305,6 +318,23 @@ async def test_an_environment_that_cannot_be_made_there_says_so_and_closes(
 async def test_only_what_gymnasium_made_can_be_made_again_there(pool: WorkerPool) -> None:
     with pytest.raises(ConfigError, match=r"gymnasium\.make"):
         pool.lease(counting.Trouble())
+
+
+async def test_arguments_that_cannot_be_sent_are_refused(pool: WorkerPool) -> None:
+    env = make()
+    env.spec.kwargs["start"] = lambda: ""
+    with pytest.raises(ConfigError, match=r"counting/Trouble-v0 .* cannot be sent there: .*pickle"):
+        pool.lease(env)
+    assert not pool._workers
+
+
+async def test_a_class_that_only_the_program_has_is_refused(pool: WorkerPool) -> None:
+    class Own(counting.Trouble):
+        __module__ = "__main__"
+
+    agentgym.register("counting/Own-v0", Own)
+    with pytest.raises(ConfigError, match=r"counting/Own-v0 .* move its class to a module"):
+        pool.lease(make("counting/Own-v0"))
 
 
 async def test_an_interrupt_at_the_terminal_is_the_owners_business(pool: WorkerPool) -> None:

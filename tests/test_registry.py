@@ -9,6 +9,7 @@ from typing import Any
 
 import counting
 import gymnasium as gym
+import numpy as np
 import pytest
 
 import agentgym
@@ -269,6 +270,10 @@ def test_an_id_with_its_arguments_is_one_string_and_back(
 def test_text_that_reads_like_json_stays_text(value: str) -> None:
     arguments = {"name": value}
     assert registry.parse_key(registry.key("a/B-v0", arguments)) == ("a/B-v0", arguments)
+
+
+def test_numpys_whole_numbers_are_written_as_any() -> None:
+    assert registry.key("a/B-v0", {"level": np.int64(5)}) == "a/B-v0?level=5"
 
 
 def test_an_argument_that_is_not_json_is_refused() -> None:

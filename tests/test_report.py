@@ -172,6 +172,22 @@ def test_wall_time_is_from_the_first_start_to_the_last_end():
     assert summarise(reversed(episodes)).wall_s == 5.5
 
 
+def test_the_time_before_a_run_was_resumed_is_no_wall_time():
+    episodes = [episode(str(i)) for i in range(4)]
+    for trajectory, (began, started) in zip(
+        episodes, [(10.0, 10.5), (10.0, 11.0), (5000.0, 5000.0), (5000.0, 5001.0)], strict=True
+    ):
+        trajectory.provenance = {"began": began, "started": started, "wall_s": 1.5}
+    assert summarise(episodes).wall_s == 2.0 + 2.5
+
+
+def test_time_in_which_two_collections_overlap_counts_once():
+    episodes = [episode(str(i)) for i in range(2)]
+    for trajectory, began in zip(episodes, (10.0, 11.0), strict=True):
+        trajectory.provenance = {"began": began, "started": began, "wall_s": 3.0}
+    assert summarise(episodes).wall_s == 4.0
+
+
 def test_a_stored_run_gives_the_same_summary_as_the_live_one(tmp_path):
     episodes = run({"a": [1.0, 0.0], "b": [0.5, None]})
     with Store.create(tmp_path / "run", {}) as store:

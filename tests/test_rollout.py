@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import gymnasium as gym
 import numpy as np
@@ -143,6 +144,54 @@ async def test_a_policy_that_raises_stalls_or_fails_is_an_error_of_the_policy():
     trajectory = await played(make(), Saying(after_s=60), deadlines=Deadlines(policy_s=0.2))
     assert trajectory.error == "deadline: policy took longer than 0.2 s"
     assert not trajectory.scored
+
+
+@pytest.mark.parametrize("stage", ["env.reset", "env.step"])
+async def test_what_is_no_info_is_an_error_of_the_environment(stage):
+    class Untold(gym.Wrapper):
+        def reset(self, **kwargs):
+            shown, info = self.env.reset(**kwargs)
+            return shown, None if stage == "env.reset" else info
+
+        def step(self, action):
+            return *self.env.step(action)[:4], None
+
+    trajectory = await played(Untold(make()), Counting())
+    assert trajectory.error == f"environment: {stage}: TypeError: info is None: return a dict"
+
+
+@pytest.mark.parametrize("world", ["Count", "CountInThread"])
+async def test_a_cancellation_that_nobody_asked_for_is_an_error_of_who_raised_it(world):
+    class Dropped(gym.Wrapper):
+        def step(self, action):
+            raise asyncio.CancelledError
+
+    class Dropping(Counting):
+        async def act(self, messages, **kwargs):
+            raise asyncio.CancelledError
+
+    trajectory = await played(make(world), Dropping())
+    assert trajectory.error == "policy: policy.act: CancelledError: "
+    trajectory = await played(Dropped(make(world)), Counting())
+    assert trajectory.error == "environment: env.step: CancelledError: "
+    assert trajectory.stop is Stop.ERROR
+
+
+async def test_a_policy_may_want_nothing():
+    class Plain(Counting):
+        wants = None
+
+    assert (await played(make(), Plain(), show_admissible=True)).outcome.passed
+
+
+async def test_a_seed_of_numpys_reaches_the_policy_as_an_int():
+    class Asking(Counting):
+        async def act(self, messages, *, sampling, **kwargs):
+            assert type(sampling.seed) is int
+            return await super().act(messages, sampling=sampling, **kwargs)
+
+    trajectory = await played(make(), Asking(), sampling=Sampling(seed=np.int64(3)))
+    assert trajectory.outcome.passed
 
 
 async def test_a_mistake_of_the_caller_is_raised():
@@ -349,6 +398,25 @@ async def test_a_wrapped_environment_is_judged_too_when_the_context_is_full():
     for env in (Judged(), gym.Wrapper(Judged())):
         trajectory = await play(env, Full(), KEY)
         assert (trajectory.stop, trajectory.outcome.label) == (Stop.CONTEXT, "half")
+
+
+@pytest.mark.timeout(30)
+def test_a_wrapped_environment_that_hangs_as_it_is_judged_holds_up_nothing():
+    let_go = threading.Event()
+
+    class Undecided(Count):
+        def judge(self):
+            let_go.wait(60)
+
+    class Full:
+        async def act(self, messages, **_):
+            raise ContextOverflow("full")
+
+    trajectory = asyncio.run(
+        play(gym.Wrapper(Undecided()), Full(), KEY, deadlines=Deadlines(step_s=0.2))
+    )
+    let_go.set()
+    assert trajectory.error == "deadline: step took longer than 0.2 s"
 
 
 @pytest.mark.timeout(30)

@@ -147,6 +147,14 @@ def test_ids_of_a_server_that_tells_only_what_it_sampled_come_back():
     assert got.logprobs.tolist() == [-1, -2]
 
 
+def test_logprobs_of_a_kind_that_is_not_told_come_back():
+    told, untold = with_tokens([1], [2, 3], [-1.0, -2.0]), with_tokens([1, 2, 3], [4])
+    told.logprob_kind = None
+    first, second = (turn.completion for turn in again(episode(turn(told), turn(untold))).turns)
+    assert (first.logprobs.tolist(), first.logprob_kind) == ([-1.0, -2.0], None)
+    assert second.logprobs is None
+
+
 def test_prompts_that_extend_one_another_cost_their_new_tokens_only():
     grown, seen = [], []
     for _ in range(50):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import multiprocessing
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 import pytest
+from PIL import Image
 from worlds import fresh_python
 
 from agentgym import store as store_module
@@ -150,6 +152,33 @@ def test_what_is_written_is_synced_within_a_second_and_at_the_end(tmp_path, monk
     assert len(synced) > before
 
 
+def test_manifest_and_images_are_synced_too(tmp_path, monkeypatch):
+    synced = []
+    real = os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: (synced.append(os.readlink(f"/proc/self/fd/{fd}")), real(fd))
+    )
+    image = np.zeros((2, 2, 3), np.uint8)
+    with Store.create(tmp_path / "run", {}) as store:
+        assert synced == [str(tmp_path / "run" / ".manifest.json")]
+        store.append(episode(1, observation={"image": image}))
+    (kept,) = (tmp_path / "run" / "images").iterdir()
+    assert synced.index(str(kept)) < synced.index(str(tmp_path / "run" / "episodes.jsonl"))
+
+
+def test_a_disk_that_fails_at_the_end_is_told(tmp_path, monkeypatch):
+    def fail(file):
+        raise OSError(errno.EIO, "Input/output error")
+
+    store = Store.create(tmp_path / "run", {})
+    monkeypatch.setattr(os, "fsync", fail)
+    store.append(episode(1))
+    with pytest.raises(StoreError, match=r"the disk under .* fails: Input/output error"):
+        store.close()
+    monkeypatch.undo()
+    Store.resume(tmp_path / "run").close()  # the lock was let go
+
+
 def test_closing_twice_is_fine_and_leaves_no_thread(tmp_path):
     before = threading.active_count()
     store = Store.create(tmp_path / "run", {})
@@ -188,6 +217,44 @@ def test_an_episode_that_is_not_json_is_kept_as_an_error_that_says_why(tmp_path)
     assert "facts.seen is a set" in kept.error
 
 
+def test_a_task_that_is_not_json_costs_that_episode_only(tmp_path):
+    with Store.create(tmp_path / "run", {}) as store:
+        wrong = episode(1)
+        wrong.task = Task("count:0", "tests/Count-v0", data={"rooms": {1, 2}})
+        store.append(wrong)
+        store.append(episode(2))
+    kept, other = Store.open(tmp_path / "run").episodes()
+    assert "task.data.rooms is a set" in kept.error
+    assert kept.task == Task("count:0", "tests/Count-v0")
+    assert other.scored
+
+
+@pytest.mark.parametrize("image", [None, "abc", [[1]], np.zeros((2, 2, 3))])
+def test_an_image_that_is_none_costs_that_episode_only(tmp_path, image):
+    with Store.create(tmp_path / "run", {}) as store:
+        store.append(episode(1, observation={"image": image}))
+        store.append(episode(2))
+    kept, other = Store.open(tmp_path / "run").episodes()
+    assert kept.error.startswith("environment: cannot be recorded: ")
+    assert other.scored
+
+
+def test_an_image_of_pillows_is_kept_as_an_array_is(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    with Store.create(tmp_path / "run", {}) as store:
+        store.append(episode(1, observation={"image": Image.fromarray(image)}))
+        (kept,) = store.episodes()
+    assert np.array_equal(np.asarray(kept.turns[0].observation["image"]), image)
+
+
+def test_an_episode_of_many_arguments_is_found_again(tmp_path):
+    wordy = episode(1)
+    wordy.key = wordy.key._replace(env="tests/Count-v0?names=" + "x" * 20_000)
+    with Store.create(tmp_path / "run", {}) as store:
+        store.append(wordy)
+        assert store.done() == {wordy.key}
+
+
 def test_images_lie_beside_the_episodes_once_each_and_come_back_exactly(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     with Store.create(tmp_path / "run", {}) as store:
@@ -210,6 +277,10 @@ def test_rewards_are_files_of_their_own_and_leave_the_episodes_alone(tmp_path):
     assert (tmp_path / "run" / "episodes.jsonl").read_bytes() == before
     with pytest.raises(StoreError, match="no rewards 'igpo'"):
         list(store.rewards("igpo"))
+    (tmp_path / "run" / "rewards" / "igpo.jsonl").mkdir()
+    with pytest.raises(StoreError, match=r"cannot write .*igpo"):
+        store.write_rewards("igpo", rows)
+    assert {p.name for p in (tmp_path / "run" / "rewards").iterdir()} == {"spa.jsonl", "igpo.jsonl"}
 
 
 def test_reading_is_streaming(tmp_path):
@@ -274,6 +345,18 @@ def test_what_a_full_disk_left_of_a_run_does_not_stand_in_the_way(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
         signal.signal(signal.SIGXFSZ, old)
     Store.create(tmp_path / "run", {"plan": "x" * 1000}).close()
+
+
+def test_what_was_killed_before_its_manifest_does_not_stand_in_the_way(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "episodes.jsonl").touch()
+    (tmp_path / "run" / ".manifest.json").write_text('{"kin')
+    Store.create(tmp_path / "run", {"plan": "x"}).close()
+    assert Store.open(tmp_path / "run").manifest["plan"] == "x"
+    (tmp_path / "run" / "manifest.json").unlink()
+    (tmp_path / "run" / "episodes.jsonl").write_text("{}\n")
+    with pytest.raises(StoreError, match="choose another folder"):
+        Store.create(tmp_path / "run", {})
 
 
 def test_of_two_that_create_a_run_one_wins(tmp_path):

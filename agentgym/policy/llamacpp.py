@@ -180,6 +180,7 @@ class LlamaCppPolicy:
     async def aclose(self) -> None:
         """Stop the engine and free the model; closing twice is fine."""
         server, self._server = self._server, None
+        self._loading = None  # a lock belongs to one event loop
         self._sessions.clear()
         if server is not None:
             await self._client.aclose()

@@ -114,7 +114,6 @@ class OpenAIPolicy:
             "base_url": self.base_url,
             "tools": [_tool_name(tool) for tool in self._fixed.get("tools", ())],
             "extra_body": self._extra_body,
-            "not_sent": sorted(self._unknown),
         }
 
     async def act(
@@ -218,15 +217,15 @@ class OpenAIPolicy:
         """
         if refused.status in (400, 422):
             said = f"{refused.parameter} {refused.message}"
-            if "max_tokens" in payload and "max_completion_tokens" in said:
-                return {"max_tokens"}
             ours = payload.keys() - self._extra_body.keys()
+            if "max_tokens" in ours and "max_completion_tokens" in said:
+                return {"max_tokens"}
             offered = {name for name in ours if _can_go(name, payload[name])}
             named = {name for name in offered if re.search(rf"(?<!\w){name}(?!\w)", said)}
             if gone := named or (set() if refused.parameter else offered):
                 return gone
-            if self._has_answered:
-                raise PolicyError(self._verdict(refused)) from refused
+        if refused.status in (400, 413, 422) and self._has_answered:
+            raise PolicyError(self._verdict(refused)) from refused
         raise ConfigError(self._verdict(refused)) from refused
 
     def _learn(self, without: frozenset[str]) -> None:

@@ -304,6 +304,19 @@ async def test_it_prints_nothing_leaves_no_threads_and_can_be_opened_again(model
     assert capfd.readouterr() == ("", "")
 
 
+def test_it_serves_one_event_loop_after_another(model_path):
+    policy = LlamaCppPolicy(model_path, context=512)
+
+    async def several():
+        try:
+            return await asyncio.gather(*(act(policy, max_tokens=2) for _ in range(3)))
+        finally:
+            await policy.aclose()
+
+    for _ in range(2):
+        assert len(asyncio.run(several())) == 3
+
+
 async def test_closing_ends_what_is_under_way(model_path):
     policy = LlamaCppPolicy(model_path, context=4096, parallel=1)
     writing = asyncio.create_task(act(policy, max_tokens=4000, temperature=3.0, seed=1))

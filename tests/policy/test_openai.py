@@ -218,7 +218,7 @@ async def test_a_server_that_does_not_know_the_extras_is_asked_without_them_from
     assert said.sampling == {"temperature": 1.0, "top_p": 1.0, "max_tokens": 512, "seed": 3}
     assert learning == 5
     assert len(server.requests) == learning + 1
-    assert policy.provenance["not_sent"] == ["logprobs", "min_p", "return_token_ids", "top_k"]
+    assert server.requests[-1].body.keys() == {"model", "messages", *said.sampling}
 
 
 async def test_a_server_that_does_not_say_what_it_refuses_is_asked_without_all_extras(connect):
@@ -242,6 +242,15 @@ async def test_max_tokens_takes_its_new_name_where_a_server_wants_it(connect):
     assert said.sampling["max_completion_tokens"] == 9
     assert server.requests[2].body["max_completion_tokens"] == 8
     assert "max_tokens" not in server.requests[2].body
+
+
+@pytest.mark.timeout(30)
+async def test_a_field_of_ones_own_that_is_refused_ends_the_run(connect):
+    told = refuse("Use 'max_completion_tokens' instead.", param="max_tokens")
+    async with FaultServer(default=told) as server:
+        with pytest.raises(ConfigError, match="max_completion_tokens"):
+            await act(connect(server, extra_body={"max_tokens": 9}))
+    assert len(server.requests) == 1
 
 
 async def test_sampling_that_would_change_without_a_parameter_is_never_dropped(connect):
@@ -417,12 +426,13 @@ async def test_what_can_never_work_ends_the_run_and_says_what_to_do(connect, fau
     assert len(server.requests) == 1
 
 
-async def test_a_request_refused_by_a_server_that_took_others_is_that_episodes_fault(connect):
-    blocked = refuse("blocked by the content filter", 400, param="messages")
+@pytest.mark.parametrize("code", [400, 413, 422])
+async def test_a_request_refused_by_a_server_that_took_others_is_that_episodes_fault(connect, code):
+    blocked = refuse("blocked by the content filter", code, param="messages")
     async with FaultServer(say("look"), blocked, say("go")) as server:
         policy = connect(server)
         await act(policy)
-        with pytest.raises(PolicyError, match=r"HTTP 400.*content filter"):
+        with pytest.raises(PolicyError, match=rf"HTTP {code}.*content filter"):
             await act(policy)
         assert (await act(policy)).text == "go"
 
