@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import re
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, cast
@@ -18,15 +19,15 @@ import gymnasium as gym
 import numpy as np
 
 from agentgym.actions import Action, Call
-from agentgym.actions.pointing import CONVENTIONS, Convention, on_page
+from agentgym.actions.pointing import CONVENTIONS, Convention, View, on_page
 from agentgym.actions.spellings import SPELLINGS, SpokenGrammar
 from agentgym.actions.web import COORDINATES, grammar
 from agentgym.env import Env
 from agentgym.envs.screen import Screen, possible
-from agentgym.errors import ConfigError, InvalidAction, did_you_mean
+from agentgym.errors import ConfigError, EnvError, InvalidAction, did_you_mean
 from agentgym.sandboxes.browser import need_display
 from agentgym.sandboxes.host import host
-from agentgym.sandboxes.openpage import Hung
+from agentgym.sandboxes.openpage import Asked, Hung
 from agentgym.sandboxes.page import BrowserError, PageSettings, PageState
 from agentgym.sandboxes.picture import Pixels, decode, with_cursor, with_marks
 from agentgym.sandboxes.render import VIEWS, render
@@ -66,9 +67,7 @@ class Browsing(Env):
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi", "rgb_array"], "render_fps": 2}  # type: ignore[misc]
-    provides = frozenset(
-        {"url", "state_key", "events", "point", "box", "image_size", "target_box", "pointer"}
-    )
+    provides = frozenset({"url", "state_key", "events", "point", "box", "image_size", "pointer"})
     max_turns = 30
     actions: ClassVar[str] = "web"
     deadline_s: ClassVar[float] = 120.0
@@ -110,13 +109,12 @@ class Browsing(Env):
         ):
             if type(number) is not int or not least <= number <= most:
                 raise ConfigError(f"{name} is {number!r}: give {least} to {most}")
-        if not (actions is None or isinstance(actions, str) or _are_words(actions)):
-            raise ConfigError(f"actions is {actions!r}: give a subset's name, or a list of verbs")
         base = grammar(self.actions if actions is None else actions, max_calls=max_calls)
         spoken = SpokenGrammar(*base.verbs.values(), max_calls=max(max_calls, 8 if speaks else 1))
         spoken.spelling = speaks
         self.grammar = spoken
         super().__init__(**kwargs)
+        self.provides = self.provides - _unsaid(obs, spoken.verbs)
         self.obs, self.coords = obs, cast("Convention", coords)
         self.view, self.max_chars, self.viewport_only, self.boxes = (
             view,
@@ -140,6 +138,10 @@ class Browsing(Env):
         self._session: Session | None = None
         self._finalizer: weakref.finalize[Any, Any] | None = None
         self._served = 0
+        self._held = False
+        """Whether the mouse's button is held down."""
+        self._task_before: Task | None = None
+        """What the session's page was opened for."""
         self._picture: Pixels | None = None
 
     # ---------------------------------------------------------------- what a world of pages writes
@@ -214,15 +216,21 @@ class Browsing(Env):
 
     async def _begin(self, task: Task) -> Reply:
         self.release()
-        self.gave_up, before = "", getattr(self, "_task_before", None)
-        self._task_before: Task | None = None
+        self.gave_up = ""
+        before, self._task_before = self._task_before, None
         session = await self._ready(task, before)
         session.coords = self.coords
         session.show(None)
         try:
             self.goal = await self.prepare(task, session)
+            with suppress(Asked):  # it is shown, and can be answered
+                # What the pointer is over looks different: the last episode left it anywhere.
+                await session.page.guard(session.page.page.mouse.move(*session.pointer))
+                await session.settle(0, known=True)
         except Hung as error:
             raise BrowserError("page_hung", f"the first page of {task.id} hangs") from error
+        except InvalidAction as error:
+            raise EnvError(f"the first page of {task.id} cannot be opened: {error}") from error
         self._task_before = task
         self._served += 1
         return Reply(await self._look(session, ()), facts=self._facts(session, ()))
@@ -233,6 +241,7 @@ class Browsing(Env):
         session = self._session
         if session is not None:
             worn = self.fresh or session.closed or self._served >= _MOST_SESSION_EPISODES
+            worn = worn or self._held
             kept = session.settings
             alike = kept.hosts == settings.hosts and kept.viewport == settings.viewport
             alike = alike and (kept.clock, kept.css, kept.seed) == (
@@ -253,7 +262,7 @@ class Browsing(Env):
             self._session = None
             await session.close()
         session = await host().lease(settings)
-        self._served = 0
+        self._served, self._held = 0, False
         self._session = session
         if self._finalizer is not None:
             self._finalizer.detach()
@@ -266,16 +275,19 @@ class Browsing(Env):
         told: list[str] = []
         answer: str | None = None
         said: Mapping[str, Any] = {}
+        view = session.view  # of the image that the model saw, whatever it has shown since
         for done, call in enumerate(action.calls):
             try:
-                said = self._pointed(session, call) or said
-                told += await session.act(on_page(call, session.view))
+                said = _pointed(call, view) or said
+                told += await session.act(on_page(call, view))
             except InvalidAction as error:
                 if not done:
                     facts = {**self._facts(session, told), **error.facts}
                     raise InvalidAction(error.kind, error.message, facts) from error
                 told.append(f"{call.verb}: {error.message}")
                 break
+            if call.verb in ("mouse_down", "mouse_up"):
+                self._held = call.verb == "mouse_down"
             if call.verb in ("done", "fail", "box"):
                 answer = call.arguments.get("answer", "")
                 self.gave_up = call.arguments.get("reason", "") or (
@@ -293,18 +305,6 @@ class Browsing(Env):
             raise ConfigError("the world was closed: reset it first")
         return self._session
 
-    def _pointed(self, session: Session, call: Call) -> dict[str, Any]:
-        """Where the model pointed, in pixels of the image it saw."""
-        pairs = COORDINATES.get(call.verb)
-        if not pairs or call.verb == "zoom":
-            return {}
-        view = session.view
-        points = [
-            view.to_pixels(*view.to_page(call.arguments[x], call.arguments[y])) for x, y in pairs
-        ]
-        flat = [round(value, 3) for point in points for value in point]
-        return {"box": flat} if call.verb == "box" else {"point": flat[-2:]}
-
     async def _look(self, session: Session, told: Sequence[str]) -> Observation:
         page = await session.observe(viewport=self.viewport_only, image=self.obs != "text")
         self.page, self._picture = page, None
@@ -315,7 +315,7 @@ class Browsing(Env):
             return text
         if not page.dialog:
             png = await session.screenshot()
-            whole = session.view.size == session.settings.viewport
+            whole = session.view.region[2:] == session.settings.viewport
             marked = self.obs == "som" and whole
             drawing = partial(with_marks, png, page.rows) if marked else partial(decode, png)
             picture = await asyncio.to_thread(drawing)
@@ -384,8 +384,22 @@ class Browsing(Env):
         return list(possible(self.page, self.grammar, view, quoted or ["text"]))
 
 
-def _are_words(given: Any) -> bool:
-    return isinstance(given, list | tuple) and all(isinstance(each, str) for each in given)
+def _unsaid(obs: str, verbs: Collection[str]) -> set[str]:
+    """Facts that there will be none of."""
+    unsaid = {"image_size", "pointer"} if obs == "text" else set()
+    if not any(verb in verbs for verb in COORDINATES if verb not in ("zoom", "box")):
+        unsaid.add("point")
+    return unsaid if "box" in verbs else unsaid | {"box"}
+
+
+def _pointed(call: Call, view: View) -> dict[str, Any]:
+    """Where the model pointed, in pixels of the image it saw."""
+    pairs = COORDINATES.get(call.verb)
+    if not pairs or call.verb == "zoom":
+        return {}
+    points = [view.to_pixels(*view.to_page(call.arguments[x], call.arguments[y])) for x, y in pairs]
+    flat = [round(value, 3) for point in points for value in point]
+    return {"box": flat} if call.verb == "box" else {"point": flat[-2:]}
 
 
 def _let_go(kept: weakref.ref[Session]) -> None:

@@ -58,10 +58,12 @@ class GUICursor(Screenshot):
         self.pointer = (0.0, 0.0)
         """The cursor's tip, in pixels of the whole screenshot."""
         self.moved = False
+        ours = "click" in self.grammar.verbs and not kwargs.get("speaks")
+        stop = " with click()" if ours else ""
         self.instructions = (
             "You see a screenshot with a cursor, a black arrow with a white edge, and an "
             "instruction about one element. Move the cursor until its tip, at the top left of the "
-            "arrow, is on that element; then stop with click(). Each image shows where the cursor "
+            f"arrow, is on that element; then stop{stop}. Each image shows where the cursor "
             f"is by then. Points are said in {SCALES[self.coords]}."
         )
 
@@ -140,11 +142,14 @@ class GUICursor(Screenshot):
 
     def oracle(self) -> Action | None:
         """To the target's centre, and stop."""
-        box = self.shown.box
-        point = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-        if inside(*self.pointer, box):
-            return Action("click()" if "click" in self.grammar.verbs else "done()")
-        return self.say("move", point) or Action("unzoom()")
+        box, verbs = self.shown.box, self.grammar.verbs
+        wanted = ["click", "done"]
+        if not inside(*self.pointer, box):
+            said = self.say("move", ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2))
+            if said is not None or "move" not in verbs:
+                return said
+            wanted = ["unzoom"]
+        return next((Action(f"{name}()") for name in wanted if name in verbs), None)
 
     def save_more(self) -> Any:
         """The cursor."""

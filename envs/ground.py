@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,16 +37,10 @@ class GUIGround(Screenshot):
     actions = "ground"
     verbs = frozenset({"click_at", "box", "done", "zoom", "unzoom"})
 
-    def __init__(
-        self,
-        *,
-        actions: str | Sequence[str] | None = None,
-        max_turns: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if max_turns is None and actions is not None and "zoom" in actions:
-            max_turns = _ZOOMED_TURNS
-        super().__init__(actions=actions, max_turns=max_turns, **kwargs)
+    def __init__(self, *, max_turns: int | None = None, **kwargs: Any) -> None:
+        super().__init__(max_turns=max_turns, **kwargs)
+        if max_turns is None and "zoom" in self.grammar.verbs:
+            self.max_turns = _ZOOMED_TURNS
         self.instructions = (
             "You see a screenshot and an instruction about one element of it. Say where that "
             f"element is. Points are said in {SCALES[self.coords]}."
@@ -82,7 +75,7 @@ class GUIGround(Screenshot):
             facts = {"box": said}
         hit = upright and inside(point[0], point[1], target)
         label = "hit" if hit else "miss" if upright else "inverted"
-        facts["performed"] = {"type": "click", "point": point}
+        facts["performed"] = {"type": "click", "point": point if upright else None}
         return Outcome(float(hit), hit, label, parts), facts
 
     def _key(self) -> str:

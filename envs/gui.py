@@ -112,10 +112,17 @@ def _said(verb: str, given: Mapping[str, Any]) -> dict[str, Any]:
     if verb in _SAYS and given[_SAYS[verb]].strip():
         told["text"] = given[_SAYS[verb]]
     if verb in ("scroll", "scroll_at"):
-        said = str(given["dy"])
-        words = ("up", "down", "left", "right")
-        told["direction"] = said if said in words else "up" if said.startswith("-") else "down"
+        told["direction"] = _direction(str(given["dy"]).strip().lower(), given.get("dx", 0.0))
     return told
+
+
+def _direction(down: str, across: float) -> str:
+    """Which way is scrolled; of both, the way down or up."""
+    if down in ("up", "down", "left", "right"):
+        return down
+    if across and not float(down):
+        return "left" if across < 0 else "right"
+    return "up" if down.startswith("-") else "down"
 
 
 def _performed(call: Call, view: View) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class Screen(gym.Space[Observation]):
         return self.text.contains(x)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Screen) and self.text == other.text
+        return isinstance(other, Screen) and self.text == other.text and self.image == other.image
 
     def __hash__(self) -> int:
         return hash(self.text)

@@ -98,14 +98,13 @@ class Screenshot(Env):
         if site and site not in known:
             hint = did_you_mean(site, known)
             raise ConfigError(f"site is {site!r}: give {', '.join(known)}{hint}")
-        if data and not Path(data).expanduser().exists():
+        if data and not (isinstance(data, str | Path) and Path(data).expanduser().exists()):
             raise ConfigError(f"data is {data!r}, which is not there")
         base = grammar(self.actions if actions is None else actions)
         if strange := [name for name in base.verbs if name not in self.verbs]:
             told = ", ".join(sorted(self.verbs))
             raise ConfigError(f"actions has {strange[0]!r}: a screenshot knows {told}")
-        # Most that one of our words may be spelled as.
-        spoken = SpokenGrammar(*base.verbs.values(), max_calls=8 if speaks else 1)
+        spoken = SpokenGrammar(*base.verbs.values())
         spoken.spelling = speaks
         self.grammar = spoken
         super().__init__(**kwargs)
@@ -208,7 +207,12 @@ class Screenshot(Env):
         """All of the picture, not to be written to."""
         example = self.shown
         if self._decoded is None or self._decoded[0] is not example:
-            pixels = decode(example.read())
+            encoded = example.read()
+            try:
+                pixels = decode(encoded)
+            except (OSError, SyntaxError, ValueError) as error:  # which Pillow raises
+                told = f"the screenshot of {example.id!r} cannot be read: {error}"
+                raise TaskError(told) from error
             height, width = pixels.shape[:2]
             if (width, height) != example.size or max(width, height) > LARGEST_PX:
                 raise TaskError(
@@ -230,8 +234,8 @@ class Screenshot(Env):
         Raises:
             InvalidAction: Of kind `out_of_bounds`: there is nothing between them.
         """
-        self.view = self.whole()
         if call.verb == "unzoom":
+            self.view = self.whole()
             return
         given = call.arguments
         left, right = sorted((given["x1"], given["x2"]))

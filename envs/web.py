@@ -8,14 +8,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import weakref
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from agentgym.actions import Action, Call
 from agentgym.actions.pointing import on_page
-from agentgym.actions.web import COORDINATES
 from agentgym.envs.browsing import RESET_S, Browsing
 from agentgym.envs.web_guide import Guide, Wanted
 from agentgym.errors import (
@@ -82,7 +81,7 @@ class Web(Browsing):
         ConfigError: An argument is wrong.
     """
 
-    provides = (Browsing.provides - {"target_box"}) | {
+    provides = Browsing.provides | {
         "milestones", "remaining", "progress", "subgoals", "damage", "site", "template",
     }  # fmt: skip
     splits: ClassVar[tuple[str, ...]] = tuple(SPLITS)
@@ -132,7 +131,7 @@ class Web(Browsing):
         grades = {name for site in self._chosen() for name in site.parts(template)}
         if self.graded and "graded" not in grades:
             raise ConfigError("outcome='graded': no task of these is graded; give site='shop'")
-        self.provides = (self.provides | grades) - _unsaid(self.obs, self.grammar.verbs)
+        self.provides = self.provides | grades
         self.episode: Episode | None = None
         """The task under way; holds answers."""
         self._made: Episode | None = None
@@ -228,9 +227,6 @@ class Web(Browsing):
         host().serve(episode.site.host, _server())
         await session.goto(episode.start_url)
         await session.forget_history()
-        # What the pointer is over looks different; it may be anywhere since the last episode.
-        await session.page.guard(session.page.page.mouse.move(*session.pointer))
-        await session.settle(0)
         return episode.goal
 
     async def respond(self, action: Action) -> Reply:
@@ -335,14 +331,6 @@ class Web(Browsing):
         if self.episode is None:
             raise ConfigError("no episode was started: call reset() first")
         return self.episode
-
-
-def _unsaid(obs: str, verbs: Collection[str]) -> set[str]:
-    """Facts that there will be none of."""
-    unsaid = {"image_size", "pointer"} if obs == "text" else set()
-    if not any(verb in verbs for verb in COORDINATES if verb not in ("zoom", "box")):
-        unsaid.add("point")
-    return unsaid if "box" in verbs else unsaid | {"box"}
 
 
 def _server() -> Server:

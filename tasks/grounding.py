@@ -161,7 +161,7 @@ def make(
         progress: Told how far it is.
 
     Returns:
-        Targets that were made now.
+        Targets that the set did not have before.
 
     Raises:
         ConfigError: The folder holds something else, an argument is wrong, or there are not that
@@ -182,9 +182,8 @@ def make(
     _admit(out, resume=resume, force=force)
     rows, screens = _read(out, about)
     names = {row["img_filename"] for row in rows}
-    barren = 0
-    before = len(rows)
-    say("taking screenshots", min(before, count), count)
+    barren, held = 0, _held(out)
+    say("taking screenshots", min(len(rows), count), count)
     with (out / JOURNAL).open("ab") as journal:
         if not screens and not journal.tell():
             journal.write(_line(about))
@@ -201,7 +200,15 @@ def make(
             say("taking screenshots", min(len(rows), count), count)
     text = json.dumps(rows[:count], indent=1, ensure_ascii=False) + "\n"
     _replace(out / FILE, text.encode())
-    return max(0, min(len(rows), count) - before)
+    return max(0, count - held)
+
+
+def _held(out: Path) -> int:
+    """Targets of the set that is there; the journal may hold more."""
+    try:
+        return len(json.loads((out / FILE).read_bytes()))
+    except (OSError, ValueError):
+        return 0
 
 
 def _line(value: object) -> bytes:

@@ -188,21 +188,16 @@ class _Stage:
         await self.server({**scope, "headers": renamed}, receive, send)
 
 
-@functools.cache
-def _stage() -> _Stage:
-    return _Stage()
-
-
 class _Camera:
     """A browser context that takes one picture after another."""
 
     def __init__(self) -> None:
-        self.host = hosts.host()
+        self.host, self.stage = hosts.host(), _stage()
         self._session: Session | None = None
 
     def shoot(self, scene: _Scene) -> Screenshot:
         """A picture; called from plain code."""
-        server = _stage().server
+        server = self.stage.server
         token = server.admit(scene.episode)
         try:
             return self.host.run_now(self._picture(scene, token), DEADLINE_S, "a screenshot")
@@ -219,7 +214,7 @@ class _Camera:
     async def _picture(self, scene: _Scene, token: str) -> Screenshot:
         names = tuple(f"{name}{_SUFFIX}" for name in site_names())
         for name in names:
-            self.host.serve(name, _stage())
+            self.host.serve(name, self.stage)
         settings = PageSettings(
             viewport=scene.viewport,
             hosts=names,
@@ -300,6 +295,15 @@ def _element(row: Row, told: Any) -> Element:
 _lock = threading.Lock()
 _places = threading.Semaphore(CAMERAS)
 _idle: list[_Camera] = []
+_stages: list[_Stage] = []
+
+
+def _stage() -> _Stage:
+    """The one of this process: a page is asked of the one that was named last."""
+    with _lock:
+        if not _stages:
+            _stages.append(_Stage())
+        return _stages[0]
 
 
 @contextlib.contextmanager

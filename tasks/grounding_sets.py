@@ -18,6 +18,7 @@ from __future__ import annotations
 import functools
 import io
 import math
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -149,7 +150,7 @@ def _plain(file: Path, root: Path) -> Iterator[Example]:
             sizes[image] = _size(image, where)
         size = sizes[image]
         told = row.get("img_size")
-        if told is not None and list(told) != list(size):
+        if told not in (None, list(size)):
             given = "x".join(map(str, size))
             raise TaskError(f"{where}: img_size is {told!r}, and {name!r} is {given} pixels")
         box = to_pixels(row["bbox"], size, corners=_is_pro(row), where=where)
@@ -246,13 +247,18 @@ def _parquet(file: Path, root: Path) -> Iterator[Example]:
     for name in ("image", "bbox", "instruction"):
         if name not in names:
             raise TaskError(f"{str(file)!r} has no column {name!r}")
-    rows = opened.read(columns=sorted(names - {"image"})).to_pylist()
+    with _reading:
+        rows = opened.read(columns=sorted(names - {"image"})).to_pylist()
     for number, row in enumerate(rows, 1):
         where = f"{str(file)!r}, row {number}"
         known, image = _known(row, where), Packed(file, number - 1)
         size = _size(read_source(image), where)
         box = to_pixels(row["bbox"], size, corners=_is_pro(row), where=where)
         yield replace(known, id=f"{file.stem}:{number}", image=image, box=box, size=size)
+
+
+_reading = threading.Lock()
+"""An open file is read by one thread at a time."""
 
 
 def _open(file: Path) -> Any:
@@ -295,7 +301,9 @@ def read_source(image: Source) -> bytes:
     while row >= opened.metadata.row_group(group).num_rows:
         row -= opened.metadata.row_group(group).num_rows
         group += 1
-    told = _images(opened, group)[row].as_py()
+    with _reading:
+        images = _images(opened, group)
+    told = images[row].as_py()
     found = told.get("bytes") if isinstance(told, Mapping) else told
     if not isinstance(found, bytes):
         raise TaskError(f"{str(image.file)!r}, row {image.row + 1}: has no image")

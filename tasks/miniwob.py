@@ -89,9 +89,13 @@ def page_seed(seed: int) -> int:
 
 
 def start(task: str, seed: int, limit_ms: int) -> str:
-    """The script that starts an episode; it gives the goal."""
+    """The script that starts an episode; it gives the goal.
+
+    What covers the page after an episode would start another one, of another task, when clicked.
+    """
     return (
         f"(async () => {{ document.activeElement?.blur(); Math.seedrandom({page_seed(seed)});"
+        " core.cover_div.onclick = null;"
         f" core.EPISODE_MAX_TIME = {limit_ms};"
         f" window.agentgymEpisode = {seed}; core.startEpisodeReal();"
         " const told = core.getUtterance();"

@@ -12,6 +12,7 @@ from agentgym.actions import Action, Call
 from agentgym.actions.pointing import CONVENTIONS, View, on_page
 from agentgym.actions.spellings import (
     SPELLINGS,
+    SpokenGrammar,
     computer_13,
     coordinates,
     gui_cursor,
@@ -168,6 +169,10 @@ SAID = [
     (webarena, "press [Enter]", 'press("Enter")'),
     (webarena, "scroll [down]", 'scroll("down")'),
     (webarena, "scroll [direction=up]", 'scroll("up")'),
+    (webarena, "scroll up", 'scroll("up")'),
+    (webarena, "To stop here, or click on it, would be wrong: hover [3]", "hover(3)"),
+    (webarena, "I will not stop.\nNext action: `go_back`", "back()"),
+    (webarena, "stop", "done()"),
     (webarena, "tab_focus [1]", "tab(1)"),
     (webarena, "new_tab", "new_tab()"),
     (webarena, "close_tab", "close_tab()"),
@@ -198,6 +203,7 @@ SAID = [
     (ui_tars, "hotkey(key='ctrl c')", 'press("Control+c")'),
     (ui_tars, r"type(content='it\'s\n')", 'type("it\'s")\npress("Enter")'),
     (ui_tars, "type(content='x')", 'type("x")'),
+    (ui_tars, r"type(content='C:\\new (1)')", 'type("C:\\\\new (1)")'),
     (
         ui_tars,
         "scroll(point='<point>5 6</point>', direction='down')",
@@ -315,7 +321,10 @@ def read(name, said):
     ["", "hello", "{", '{"name": 3}', "{}", "[]", "click [", "type [1]", "click(point='a')",
      '{"name": "browser_click", "arguments": "["}', '{"action_type": "HOTKEY"}',
      '{"name": "browser_click", "arguments": {"ref": "ref"}}', "stop", "drag(start_point='1 2')",
-     '{"name": "browser_mouse_click_xy", "arguments": {"x": "left"}}', "9" * 5000],
+     '{"name": "browser_mouse_click_xy", "arguments": {"x": "left"}}', "9" * 5000,
+     '{"name": "browser_wait_for", "arguments": {"time": 1e999}}',
+     '{"action_type": "SCROLL", "dx": NaN}', '{"action_type": "CLICK", "y": 5}',
+     '{"name": "browser_wait_for", "arguments": {"time": 1' + "0" * 400 + "}}"],
 )  # fmt: skip
 def test_what_nobody_says_is_refused_and_never_raises_else(name, said):
     assert read(name, said) in ("", "parse", "arguments", "unknown_verb")
@@ -327,6 +336,85 @@ def test_what_nobody_says_is_refused_and_never_raises_else(name, said):
 )  # fmt: skip
 def test_nothing_that_was_said_is_left_out(said):
     assert read("computer_13", said) == "arguments"
+
+
+MCP = ["click", "type", "fill_form", "select_option", "drag", "press_key", "navigate", "tabs",
+       "wait_for", "handle_dialog", "mouse_click_xy", "mouse_drag_xy"]  # fmt: skip
+OSWORLD = ["CLICK", "MOVE_TO", "MOUSE_UP", "DRAG_TO", "SCROLL", "TYPING", "PRESS", "HOTKEY"]
+GIVEN = ["ref", "modifiers", "doubleClick", "fields", "values", "key", "keys", "action", "index",
+         "time", "accept", "promptText", "x", "y", "dx", "dy", "text", "button"]  # fmt: skip
+plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
+anything = plain | st.lists(plain, max_size=2) | st.lists(st.dictionaries(st.just("ref"), plain))
+
+
+@given(st.sampled_from(MCP + OSWORLD), st.dictionaries(st.sampled_from(GIVEN), anything))
+def test_a_tool_call_with_any_arguments_is_read_or_refused(name, given):
+    said = tool(f"browser_{name}", **given), json.dumps({"action_type": name, "parameters": given})
+    assert read("playwright-mcp", said[0]) in ("", "parse", "arguments")
+    assert read("computer_13", said[1]) in ("", "parse", "arguments")
+
+
+def spoken(name, **options):
+    made = SpokenGrammar(*SUBSETS["all"], **options)
+    made.spelling = name
+    return made
+
+
+@pytest.mark.parametrize(
+    ("name", "thought", "said", "ours"),
+    [
+        ("webarena", "I could ```click [3]```", "click [12]", "click(12)"),
+        ("ui-tars", "Action: wait()", "finished()", "done()"),
+        (
+            "playwright-mcp",
+            tool("browser_hover", ref="e1"),
+            tool("browser_navigate_back"),
+            "back()",
+        ),
+        ("computer_13", step("TYPING", text="hm"), step("PRESS", key="esc"), 'press("Escape")'),
+        ("gui-cursor", "<answer>STOP</answer>", "<answer>(3, 4)</answer>", "move(3.0, 4.0)"),
+        ("coordinates", "<answer>(1, 2)</answer>", "<answer>(3, 4)</answer>", "click_at(3.0, 4.0)"),
+    ],
+)
+def test_what_was_thought_is_no_action_in_any_spelling(name, thought, said, ours):
+    grammar = spoken(name)
+    assert grammar.parse(f"<think>{thought}</think>\n{said}") == ours
+    assert grammar.parse(Action(ours)) == ours
+    for nothing in ("", f"<think>{said}"):
+        with pytest.raises(InvalidAction) as caught:
+            grammar.parse(nothing)
+        assert caught.value.kind == "empty"
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_models_are_asked_for_what_will_be_read(name):
+    grammar = spoken(name)
+    example = grammar.instructions().partition("for example:\n")[2]
+    assert grammar.parse(example).calls
+    assert "click(12)" not in grammar.instructions()
+    with pytest.raises(InvalidAction) as caught:
+        grammar.parse(" ")
+    assert caught.value.message.endswith(f"write for example {example}")
+
+
+def test_a_reply_in_another_spelling_may_be_as_long_as_in_ours_and_make_as_many_calls():
+    fields = [{"ref": f"e{i}", "type": "textbox", "value": "x"} for i in (1, 2, 3)]
+    said = tool("browser_fill_form", fields=fields)
+    assert len(spoken("playwright-mcp", max_calls=3).parse(said).calls) == 3
+    for options, kind in (({"max_calls": 2}, "parse"), ({"max_chars": 20}, "too_long")):
+        with pytest.raises(InvalidAction) as caught:
+            spoken("playwright-mcp", **options).parse(said)
+        assert caught.value.kind == kind
+
+
+@pytest.mark.timeout(60)  # what is quadratic takes minutes
+@pytest.mark.parametrize(
+    "unit", ["a", "a(", "_=", "a='", "\\", "[a", "{", '{"a":', "<answer>", "((", "```"]
+)
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_a_long_reply_of_anything_is_refused_or_read_at_once(name, unit):
+    for before in ("", "Action: click(point='"):
+        read(name, before + (unit * 100_000)[:100_000] + ")")
 
 
 @given(st.sampled_from(sorted(SPELLINGS)), st.text(max_size=80))

@@ -154,7 +154,11 @@ class Grammar:
             raise invalid(
                 "empty", f"nothing was said{thought}; write for example {self._example()}"
             )
-        return self._action(self._dialect.find(text, self.max_calls), text)
+        return self._action(self._find(text), text)
+
+    def _find(self, text: str) -> list[Said]:
+        """The calls of a reply whose thoughts are gone."""
+        return self._dialect.find(text, self.max_calls)
 
     def _action(self, found: list[Said], text: str) -> Action:
         calls: list[Call] = []

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from agentgym.actions.action import Action, Call
+from agentgym.actions.dialect import Said
 from agentgym.actions.grammar import Grammar
 from agentgym.actions.replies import invalid, quoted
 from agentgym.actions.web import VERBS
@@ -61,9 +62,11 @@ def _unknown(said: str, whose: str) -> InvalidAction:
 # ------------------------------------------------------------------------------------- WebArena
 
 _WEBARENA = re.compile(
-    r"(?P<verb>click|type|hover|press|scroll|tab_focus|new_tab|close_tab|goto|go_back|go_forward"
-    r"|stop)\b(?P<rest>[^\n]*)"
+    r"\b(?P<verb>click|type|hover|press|scroll|tab_focus|goto|stop) *(?P<rest>\[[^\n]*)"
+    r"|\b(?P<alone>new_tab|close_tab|go_back|go_forward|scroll (?P<way>up|down)|^stop)[^\w\n]*$",
+    re.MULTILINE,
 )
+"""With brackets, or the last word of its line: elsewhere it is a word of a sentence."""
 _BRACKETS = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])*)\]")
 
 
@@ -77,7 +80,7 @@ def webarena(said: str) -> Action:
     found = _WEBARENA.search(fenced[1] if fenced else said)
     if found is None:
         raise _unknown(said, "WebArena")
-    verb, given = found["verb"], _BRACKETS.findall(found["rest"])
+    verb, given = found["verb"] or found["alone"], _BRACKETS.findall(found["rest"] or "")
     first = given[0].strip() if given else ""
     if verb in ("click", "hover"):
         return canonical(_call(verb, id=first))
@@ -88,8 +91,9 @@ def webarena(said: str) -> Action:
         return canonical(_call("fill", id=first, text=given[1], submit=enter))
     if verb == "press":
         return canonical(_call("press", keys=keys(first)))
-    if verb == "scroll":
-        return canonical(_call("scroll", dy=first.removeprefix("direction=") or "down"))
+    if verb.startswith("scroll"):
+        way = found["way"] or first.removeprefix("direction=") or "down"
+        return canonical(_call("scroll", dy=way))
     if verb == "tab_focus":
         return canonical(_call("tab", i=first))
     if verb == "goto":
@@ -104,8 +108,8 @@ def webarena(said: str) -> Action:
 
 # -------------------------------------------------------------------------------------- UI-TARS
 
-_TARS = re.compile(r"([a-z_]+)\((.*)\)", re.DOTALL)
-_TARS_ARGUMENT = re.compile(r"(\w+)\s*=\s*(['\"])((?:\\.|(?!\2).)*)\2", re.DOTALL)
+_TARS = re.compile(r"(?<![a-z_])([a-z_]++)\(")
+_TARS_ARGUMENT = re.compile(r"(?<!\w)(\w++)\s*+=\s*+(['\"])((?:\\.|(?!\2)[^\\])*+)\2", re.DOTALL)
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _ESCAPES = {"n": "\n", "t": "\t"}
 
@@ -119,13 +123,14 @@ def ui_tars(said: str) -> Action:
     Raises:
         InvalidAction: Of kind `parse` or `arguments`.
     """
-    found = _TARS.search(said.rpartition("Action:")[2])
-    if found is None:
+    told, closed, _ = said.rpartition("Action:")[2].rpartition(")")
+    found = _TARS.search(told)
+    if found is None or not closed:
         raise _unknown(said, "UI-TARS")
     verb = found[1]
     given = {
         name: re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], m[1]), value)
-        for name, _, value in _TARS_ARGUMENT.findall(found[2])
+        for name, _, value in _TARS_ARGUMENT.findall(told, found.end())
     }
 
     def point(*names: str) -> tuple[float, float] | None:
@@ -189,13 +194,18 @@ def playwright_mcp(said: str) -> Action:
         clicked: dict[str, Any] = {}
         if name == "click":
             clicked = {"button": given.get("button"), "n": 2 if given.get("doubleClick") else None}
-            clicked["mods"] = [_KEYS.get(k.lower(), k) for k in given.get("modifiers") or []]
+            held = given.get("modifiers") or []
+            held = held if isinstance(held, list) else [held]
+            clicked["mods"] = [_KEYS.get(str(key).lower(), key) for key in held]
         return canonical(_call(name, id=ref(), **clicked))
     if name == "type":
         submit = bool(given.get("submit"))
         return canonical(_call("fill", id=ref(), text=given.get("text", ""), submit=submit))
     if name == "fill_form":
-        return canonical(*[_field(field) for field in given.get("fields", [])])
+        fields = given.get("fields")
+        if not isinstance(fields, list) or not all(isinstance(each, dict) for each in fields):
+            raise _unknown(said, "Playwright-MCP")
+        return canonical(*map(_field, fields))
     if name == "select_option":
         return canonical(_call("select", id=ref(), value=given.get("values")))
     if name == "drag":
@@ -213,9 +223,7 @@ def playwright_mcp(said: str) -> Action:
         if act in ("new", "close"):
             return canonical(_call("new_tab") if act == "new" else _call("close_tab", i=index))
     if name == "wait_for":
-        seconds = given.get("time", 0.5)
-        ms = round(float(seconds) * 1000) if isinstance(seconds, int | float) else seconds
-        return canonical(_call("wait", ms=ms))
+        return canonical(_call("wait", ms=_times(given.get("time", 0.5), 1000)))
     if name == "handle_dialog":
         told = given.get("promptText")
         return canonical(_call("dialog", accept=given.get("accept", True), text=told))
@@ -285,7 +293,7 @@ def computer_13(said: str) -> Action:
         "DOUBLE_CLICK": {"n": 2},
     }
     if name in clicks:
-        if x is None:  # where the pointer is
+        if x is None and y is None:  # where the pointer is
             _is_left(name, given)
             return canonical(_call("mouse_down"), _call("mouse_up"))
         return canonical(_call("click_at", x=x, y=y, **clicks[name]))
@@ -298,9 +306,9 @@ def computer_13(said: str) -> Action:
         ends = [_call("mouse_down"), _call("move", x=x, y=y), _call("mouse_up")]
         return canonical(*ends)
     if name == "SCROLL":
-        across, down = _notches(given.get("dx")), -_notches(given.get("dy"))
+        across, down = (_times(given.get(way) or 0, _LINE_PX) for way in ("dx", "dy"))
         if not across:
-            return canonical(_call("scroll", dy=str(round(down))))
+            return canonical(_call("scroll", dy=-down))
         return canonical(_call("scroll", dy="right" if across > 0 else "left"))
     if name == "TYPING":
         return canonical(_call("type", text=given.get("text")))
@@ -318,8 +326,12 @@ def _is_left(name: str, given: Mapping[str, Any]) -> None:
         raise InvalidAction("arguments", f"{name}: give x and y, or the left button, once")
 
 
-def _notches(said: object) -> float:
-    return float(said) * _LINE_PX if isinstance(said, int | float) else 0.0
+def _times(said: Any, unit: int) -> int:
+    """A number of such units."""
+    try:
+        return round(float(said) * unit)
+    except (TypeError, ValueError, OverflowError):
+        raise invalid("arguments", f"{quoted(str(said))} is no number to go by") from None
 
 
 # ----------------------------------------------------------------------------- grounding models
@@ -372,6 +384,14 @@ SPELLINGS: Mapping[str, Callable[[str], Action]] = {
     "coordinates": coordinates,
 }
 """Readers of what models say, by name."""
+_EXAMPLES: Mapping[str, str] = {
+    "webarena": "```click [12]```",
+    "ui-tars": "Action: click(point='<point>100 100</point>')",
+    "playwright-mcp": '{"name": "browser_click", "arguments": {"ref": "e12"}}',
+    "computer_13": '{"action_type": "CLICK", "parameters": {"x": 100, "y": 100}}',
+    "gui-cursor": "<answer>(100, 100)</answer>",
+    "coordinates": "[100, 100, 200, 200]",
+}
 
 __all__ = [
     "SPELLINGS",
@@ -392,15 +412,20 @@ class SpokenGrammar(Grammar):
 
     spelling: str = ""
 
-    def parse(self, reply: str) -> Action:
-        """What `reply` says to do.
+    def instructions(self) -> str:
+        """What the system message says about how to act; a spelling's own verbs are known to it."""
+        if not self.spelling:
+            return super().instructions()
+        return f"Answer with one action as {self.spelling} has it, for example:\n{self._example()}"
 
-        Raises:
-            InvalidAction: As `Grammar.parse` and the spelling's reader do.
-        """
-        if self.spelling and not isinstance(reply, Action):
-            reply = SPELLINGS[self.spelling](reply)
-        return super().parse(reply)
+    def _example(self) -> str:
+        return _EXAMPLES[self.spelling] if self.spelling else super()._example()
+
+    def _find(self, text: str) -> list[Said]:
+        if not self.spelling:
+            return super()._find(text)
+        found = self._canonical(SPELLINGS[self.spelling](text))
+        return [said._replace(end=len(text)) for said in found]
 
     def with_dialect(self, dialect: str) -> SpokenGrammar:
         """The same grammar, said in another way."""

@@ -177,11 +177,13 @@ def grammar(
             raise ConfigError(f"actions is {actions!r}: give {', '.join(SUBSETS)}{hint}")
         verbs = SUBSETS[actions]
     else:
-        unknown = [name for name in actions if name not in VERBS]
-        if unknown or not actions:
-            hint = did_you_mean(unknown[0], VERBS) if unknown else ""
+        listed = isinstance(actions, list | tuple) and all(isinstance(one, str) for one in actions)
+        if not actions or not listed:
+            raise ConfigError(f"actions is {actions!r}: give a subset's name, or a list of verbs")
+        if unknown := [name for name in actions if name not in VERBS]:
+            hint = did_you_mean(unknown[0], VERBS)
             raise ConfigError(
-                f"there is no action {unknown}{hint}: give some of {', '.join(VERBS)}"
+                f"there is no action {unknown[0]!r}{hint}: give some of {', '.join(VERBS)}"
             )
         verbs = _named(*actions)
     return Grammar(*verbs, dialect=dialect, max_calls=max_calls)

@@ -269,6 +269,7 @@ def test_the_papers_spelling_is_understood(data):
         "<answer>STOP</answer>",
     )
     env, *_ = begin(data, start="centre", speaks="gui-cursor")
+    assert "click()" not in env.instructions
     for each in said:
         _, reward, terminated, _, info = env.step(each)
         assert info["invalid"] is None
@@ -276,6 +277,14 @@ def test_the_papers_spelling_is_understood(data):
     env, *_ = begin(data, start="centre", speaks="gui-cursor")
     *_, info = env.step("<answer>60 230</answer>")
     assert info["invalid"] == "parse"
+
+
+def test_the_oracle_says_nothing_that_cannot_be_said(data):
+    for actions in (["move_by", "unzoom", "done"], ["move_by", "zoom"]):
+        assert begin(data, actions=actions)[2]["oracle"] is None
+    env, _, info = begin(data, actions=["move", "zoom"])
+    *_, info = env.step(info["oracle"])
+    assert info["oracle"] is None, "it is there, and there is no way to stop"
 
 
 # ---- the rest

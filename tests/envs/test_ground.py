@@ -60,6 +60,12 @@ def test_an_episode_is_a_picture_and_an_instruction(data):
     }
 
 
+def test_worlds_of_larger_images_have_another_space(data):
+    space = gym.make(ID, data=data).observation_space
+    assert space == gym.make(ID, data=data, split="test").observation_space
+    assert space != gym.make("agentgym/MiniWoB-v0", obs="image").observation_space
+
+
 def test_the_answer_is_nowhere_in_what_the_model_reads(data):
     env, shown, info = begin(data)
     assert dict(info["task"].data) == {}
@@ -185,7 +191,7 @@ share = st.floats(0, 1)
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.tuples(corner, corner), min_size=1, max_size=3), share, share)
+@given(st.lists(st.tuples(corner, corner), min_size=1, max_size=2), share, share)
 @pytest.mark.parametrize("coords", ["pixel", "norm1000", "norm1"])
 def test_a_point_of_a_part_is_the_same_point_of_the_whole(data, coords, zooms, u, v):
     """However often it was zoomed, each time by points of the last image."""
@@ -232,6 +238,16 @@ def test_nothing_is_zoomed_into_that_is_nothing(data):
     assert info["invalid"] == "out_of_bounds"
 
 
+def test_a_zoom_that_is_refused_leaves_what_is_shown(data):
+    env, *_ = begin(data, actions=ZOOM, max_turns=9)
+    env.step("zoom(100, 100, 300, 250)")
+    *_, info = env.step("zoom(1, 1, 2, 2)")
+    assert info["invalid"] == "out_of_bounds"
+    *_, info = env.step("click_at(200, 150)")
+    assert info["facts"]["point"] == [200, 175]
+    assert info["facts"]["state_key"] == "100,100,200,150"
+
+
 @pytest.mark.parametrize(
     ("speaks", "said"),
     [
@@ -242,6 +258,14 @@ def test_nothing_is_zoomed_into_that_is_nothing(data):
 )
 def test_models_may_speak_as_they_were_taught(data, speaks, said):
     assert answer(data, said, speaks=speaks)[1] == 1.0
+
+
+@pytest.mark.parametrize("speaks", ["", "coordinates", "computer_13"])
+def test_one_answer_is_asked_for_and_more_are_refused_rather_than_forgotten(data, speaks):
+    env, *_ = begin(data, speaks=speaks)
+    assert "Answer with one action" in env.grammar.instructions()
+    *_, info = env.step(Action("click_at(0, 0)\nclick_at(140, 230)"))
+    assert info["invalid"] == "parse"
 
 
 # ---- rewards
@@ -278,6 +302,7 @@ def test_gui_g2_pays_for_the_point_and_for_the_coverage(data, said, point, cover
         ("action_match('ui-r1')", "click_at(140, 230)", 3.0),
         ("action_match('ui-r1')", "click_at(10, 10)", 2.0),
         ("action_match('gui-r1')", "box(100, 200, 180, 260)", 1.0),
+        ("action_match('gui-r1')", "box(180, 260, 100, 200)", 0.2),  # inverted
         ("action_match('gui-r1')", "done()", 0.2),
     ],
 )
@@ -319,6 +344,11 @@ assert not {{"playwright", "starlette", "uvicorn", "jinja2"}} & set(sys.modules)
         ({"actions": "web"}, "actions has 'click': a screenshot knows box, click_at"),
         ({"actions": ["clik_at"]}, "there is no action"),
         ({"max_turns": 0}, "max_turns is 0"),
+        ({"data": 3}, "data is 3, which is not there"),
+        ({"site": 3}, "site is 3: give"),
+        ({"coords": None}, "coords is None: give"),
+        ({"actions": 3}, "actions is 3: give a subset's name, or a list of verbs"),
+        ({"actions": []}, r"actions is \[\]: give a subset's name"),
     ],
 )
 def test_wrong_arguments_are_refused_when_it_is_made(wrong, told):
@@ -338,6 +368,12 @@ def test_a_picture_of_another_size_than_it_says_is_no_task(tmp_path):
     (tmp_path / "screenspot_imgs" / "web_1.png").write_bytes(picture((200, 100), seed=1))
     with pytest.raises(TaskError, match="is 200x100 pixels: it should be 400x300"):
         env.reset(seed=0, options={"task": "screenspot_web:1"})
+
+
+def test_a_picture_that_cannot_be_read_is_no_task(tmp_path):
+    env = gym.make(ID, data=str(write_spot(tmp_path, [spot()], web_1=picture()[:2000])))
+    with pytest.raises(TaskError, match=r"'screenspot_web:1' cannot be read: .*truncated"):
+        env.reset(seed=0)
 
 
 # ---- screens of our own sites

@@ -165,6 +165,24 @@ def test_the_target_of_a_turn_is_where_the_expert_pointed_in_the_image_it_saw(ad
     assert pointed >= 5
 
 
+@pytest.mark.parametrize(
+    ("said", "way"),
+    [
+        ('scroll("UP")', "up"),
+        ('scroll("right")', "right"),
+        ("scroll(-30)", "up"),
+        ("scroll_at(600, 400, 200)", "down"),
+        ("scroll_at(600, 400, 0, dx=-300)", "left"),
+        ("scroll_at(600, 400, 0, dx=300)", "right"),
+        ("scroll_at(600, 400, -20, dx=300)", "up"),
+    ],
+)
+def test_it_is_told_which_way_was_scrolled(admin, said, way):
+    admin.reset(options={"task": "admin/restock:seed=0"})
+    *_, info = admin.step(said)
+    assert info["facts"]["performed"]["direction"] == way
+
+
 def test_a_target_that_is_out_of_view_is_none_and_is_scrolled_to(worlds):
     env = worlds(viewport=(800, 400), **PLAIN)
     env.reset(options={"task": "admin/create-product:seed=0"})

@@ -14,7 +14,9 @@ from browsing import need_browser
 from miniwob_policies import POLICIES, Seen
 
 from agentgym.actions import Action
-from agentgym.errors import ConfigError, TaskError
+from agentgym.errors import ConfigError, RewardError, TaskError
+from agentgym.rewards import bind, parse
+from agentgym.sandboxes.host import host
 from agentgym.tasks import miniwob
 
 
@@ -137,6 +139,24 @@ def test_a_wrong_click_is_paid_nothing_and_scored_minus_one(env):
     assert info["outcome"].parts == {"score": -1.0}
 
 
+@pytest.mark.parametrize("times", [2, 3])
+def test_a_click_too_many_decides_nothing_and_starts_no_other_task(env, times):
+    for task, number, score in (("click-test", 1, 1.0), ("click-test-2", 2, -1.0)):
+        start(env, task)
+        _, reward, terminated, _, info = env.step(f"click({number}, n={times})")
+        assert (reward, terminated) == (max(score, 0.0), True)
+        assert info["outcome"].parts == {"score": score}
+
+
+def test_no_other_task_is_started_in_the_same_reply():
+    with contextlib.closing(gym.make("agentgym/MiniWoB-v0", actions="all", max_calls=3)) as world:
+        start(world, "click-test-2")
+        wrong, right = next(world.page.find("button", "TWO")), next(world.page.find("button", "ON"))
+        said = "click_at({}, {})".format(*right.box[:2])
+        _, reward, terminated, _, info = world.step(f"click({wrong.id})\n{said}\n{said}")
+        assert (reward, terminated, info["outcome"].label) == (0.0, True, "failed")
+
+
 def test_saying_that_it_is_done_does_not_make_it_so(env):
     for said in ("done()", 'fail("too hard")', 'done("yes")'):
         start(env, "click-test")
@@ -227,6 +247,26 @@ def test_a_second_episode_on_the_same_page_starts_like_the_first(env):
         fresh.close()
 
 
+@pytest.mark.parametrize("left", ["click(1)", "hover(1)", "hover(1)\nmouse_down()"])
+def test_where_the_pointer_was_left_is_forgotten(left):
+    made = [gym.make("agentgym/MiniWoB-v0", obs="image", actions="all", max_calls=2, reset=reset)
+            for reset in ("auto", "fresh")]  # fmt: skip
+    listen = "(() => { onmousemove = (e) => { held = e.buttons; }; held = null; return 1; })()"
+    seen = []
+    try:
+        start(made[0], "click-test", 7)
+        made[0].step(left)
+        for world in made:
+            seen.append(start(world, "click-test", 7)[0]["image"].tobytes())
+            host().run_now(world._session.evaluate(listen), 20, "listening")
+            world.step("move(5, 5)")
+            assert host().run_now(world._session.evaluate("held"), 20, "asking") == 0
+    finally:
+        for world in made:
+            world.close()
+    assert seen[0] == seen[1]
+
+
 def test_the_same_actions_give_the_same_episode(env):
     def episode(seed):
         _, info = start(env, "login-user", seed, ["admissible"])
@@ -274,6 +314,16 @@ def test_points_after_a_zoom_are_points_of_the_part_that_is_shown():
         assert env.step(f"click_at({width / 2}, {height / 2})")[1] == 1.0
     finally:
         env.close()
+
+
+def test_points_of_one_reply_are_all_of_the_image_that_was_seen():
+    world = gym.make("agentgym/MiniWoB-v0", obs="image", actions="gui", max_calls=2)
+    with contextlib.closing(world):
+        start(world, "click-test")
+        left, top, right, bottom = next(world.page.find("button")).box
+        x, y = (left + right) / 2, (top + bottom) / 2
+        _, reward, *_, info = world.step(f"zoom(0, 0, 60, 60)\nclick_at({x}, {y})")
+        assert (reward, info["facts"]["point"]) == (1.0, [x, y])
 
 
 @pytest.mark.parametrize("coords", ["pixel", "norm1000", "norm1"])
@@ -337,6 +387,28 @@ def test_marks_are_drawn_where_elements_are():
     finally:
         plain.close()
         marked.close()
+
+
+def test_nothing_is_marked_on_a_part_of_the_page():
+    made = [gym.make("agentgym/MiniWoB-v0", obs=obs, actions="all") for obs in ("both", "som")]
+    try:
+        for world in made:
+            start(world, "click-test")
+        plain, marked = (world.step("zoom(0, 0, 250, 160)")[0]["image"] for world in made)
+        assert plain.shape == (320, 500, 3), "as large as the whole"
+        assert np.array_equal(plain, marked)
+    finally:
+        for world in made:
+            world.close()
+
+
+def test_facts_are_promised_that_are_told_and_no_others():
+    seen = {"point", "box", "pointer", "image_size"}
+    for arguments, more in (({}, set()), ({"actions": "all", "obs": "image"}, seen)):
+        with contextlib.closing(gym.make("agentgym/MiniWoB-v0", **arguments)) as world:
+            assert world.provides == {"url", "state_key", "events", "score"} | more
+            with pytest.raises(RewardError, match="needs the fact"):
+                bind(parse("gaussian_point"), world)
 
 
 def test_the_page_is_rendered_when_asked():

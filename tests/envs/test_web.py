@@ -13,6 +13,7 @@ from site_worlds import PLAIN, Worlds, every_template, odd_site, play, task_of
 
 from agentgym.actions import Action
 from agentgym.collector import Collector, episode_keys
+from agentgym.envs.browsing import Browsing
 from agentgym.errors import ConfigError, EnvError, RewardError, TaskError
 from agentgym.policy import open_policy
 from agentgym.rewards import bind, parse
@@ -609,6 +610,21 @@ def test_who_passes_in_spite_of_a_sites_fault_has_passed(odd):
     button = next(odd.page.find("button", "Switch"))
     odd.step(f"click({button.id})")
     assert odd.step("done()")[1] == 1.0
+
+
+def test_a_first_page_that_cannot_be_opened_is_a_fault_of_the_world():
+    class Lost(Browsing):
+        async def prepare(self, task, session):
+            await session.goto("http://elsewhere.test/")
+            return ""
+
+    need_browser()
+    env = Lost()
+    try:
+        with pytest.raises(EnvError, match=r"first page of default cannot be opened: .*elsewhere"):
+            env.reset()
+    finally:
+        env.close()
 
 
 @pytest.mark.parametrize("name", ["drip", "never"])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import random
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -20,6 +23,7 @@ from agentgym.sandboxes import host as hosts
 from agentgym.tasks import grounding, grounding_pages
 from agentgym.tasks.grounding_pages import Element, Screenshot, pages_of, shoot
 from agentgym.tasks.grounding_words import NOUNS, ORDINALS, instruct, refer
+from agentgym.tasks.sites import web
 from agentgym.tasks.sites.core import find_site, site_names
 
 
@@ -173,6 +177,21 @@ def test_a_seed_gives_the_same_screen_whatever_was_shown_before(browser):
     camera.close()
     assert first == shoot("shop", 5) == anew
     assert Image.open(io.BytesIO(first.png)).size == first.size
+
+
+def test_screens_that_are_taken_at_once_are_served_by_one(browser, monkeypatch):
+    class Slow(web.Server):
+        def __init__(self):
+            time.sleep(0.3)
+            super().__init__()
+
+    alone = [shoot("shop", seed) for seed in (5, 6)]
+    grounding.put_away()
+    with monkeypatch.context() as patch, ThreadPoolExecutor(2) as pool:
+        patch.setattr(web, "Server", Slow)
+        patch.setattr(grounding_pages, "_stages", [])
+        assert list(pool.map(functools.partial(shoot, "shop"), (5, 6))) == alone
+    grounding.put_away()
 
 
 def test_a_screen_is_taken_after_the_browser_was_closed_too(browser):
@@ -411,6 +430,15 @@ def test_a_set_that_was_cut_short_is_resumed_to_the_same_files(made, tmp_path):
     assert content(folder) == content(made)
     assert grounding.make(folder, count=60, seed=4, resume=True) == 0
     assert content(folder) == content(made)
+
+
+def test_new_targets_are_those_that_the_set_did_not_have_before(tmp_path, browser):
+    """Screens come whole: more is noted than the set holds."""
+    assert grounding.make(tmp_path / "set", count=3, seed=4) == 3
+    assert grounding.make(tmp_path / "set", count=5, seed=4, resume=True) == 2
+    assert grounding.make(tmp_path / "set", count=60, seed=4, resume=True) == 55
+    assert grounding.make(tmp_path / "set", count=10, seed=4, resume=True) == 0
+    assert grounding.make(tmp_path / "set", count=4, seed=4, force=True) == 4
 
 
 def test_what_is_in_the_folder_is_never_overwritten_unasked(made, tmp_path):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -60,6 +62,23 @@ def test_every_form_says_where_the_same_target_is(tmp_path, form):
     assert second.id.endswith(":2")
 
 
+def test_worlds_in_many_threads_read_one_table(tmp_path):
+    """In a process of its own: what is at stake is a fault of memory."""
+    rows = [{**spot(), "image": {"bytes": picture(seed=i)}} for i in range(40)]
+    write_parquet(tmp_path / "train.parquet", rows, row_group_size=2)
+    program = f"""
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
+from agentgym.tasks.grounding_sets import load
+known = load({str(tmp_path)!r})
+read = lambda seed: [(each.id, each.read()) for each in Random(seed).choices(known, k=200)]
+with ThreadPoolExecutor(16) as pool:
+    told = [pair for found in pool.map(read, range(32)) for pair in found]
+assert len(set(told)) == 40
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
 def test_what_else_is_labelled_on_a_picture_is_known(tmp_path):
     first, second = load(write_spot(tmp_path))
     assert first.elements == second.elements == (BOX, OTHER)
@@ -110,6 +129,7 @@ BAD_ROWS = {
         pro(img_filename="web_1.png", img_size=[800, 600]),
         r"img_size is \[800, 600\], and 'web_1.png' is 400x300 pixels",
     ),
+    "a size that is none": (pro(img_filename="web_1.png", img_size=800), "img_size is 800, and"),
 }
 
 
