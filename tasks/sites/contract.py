@@ -76,7 +76,7 @@ class Verdict:
     why: str
     """What is missing, in words; for people, never shown to the model."""
     parts: Mapping[str, float] = field(default_factory=dict)
-    """Graded credit that is not paid, e.g. `webshop`."""
+    """Graded credit, e.g. `webshop`; see `TaskTemplate.parts`."""
 
 
 Condition: TypeAlias = tuple[str, bool]
@@ -103,7 +103,7 @@ class Case:
     visited: Sequence[str]
     """Paths of the pages that were shown, with their queries."""
     words: Words
-    """For the oracle: what buttons and labels are called."""
+    """What the site calls things, in its language."""
 
     def inserted(self, table: str) -> list[Row]:
         """New rows of a table, in the order of their ids."""

@@ -6,7 +6,6 @@ a valid one nothing is answered, static files included. Serve it with uvicorn an
 
 from __future__ import annotations
 
-import logging
 import mimetypes
 import re
 import secrets
@@ -18,8 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
 import jinja2
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Match, Route
 
 from agentgym.tasks.sites.core import HERE, Episode, Site
@@ -28,8 +27,6 @@ from agentgym.tasks.sites.look import money
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
-
-logger = logging.getLogger(__name__)
 
 HEADER = "x-session"
 MAX_BODY = 65_536
@@ -144,14 +141,12 @@ class Visit:
 
     def redirect(self, path: str) -> Response:
         """Go on to another page of the site."""
-        return Response(status_code=303, headers={"Location": path})
+        return RedirectResponse(path, 303)
 
     def link(self, **changed: object) -> str:
         """The address of this page with parts of its query changed; None takes one out."""
-        kept = {**self.query, **{name: str(v) for name, v in changed.items() if v is not None}}
-        for name, value in changed.items():
-            if value is None:
-                kept.pop(name, None)
+        asked = {**self.query, **changed}
+        kept = {name: value for name, value in asked.items() if value is not None}
         return f"{self.path}?{urlencode(kept)}" if kept else self.path
 
     def _recall(self, name: str) -> str:
@@ -194,7 +189,7 @@ class _Served:
             try:
                 query = dict(parse_qsl(request.url.query, max_num_fields=100))
                 fields = parse_qsl(await _read_body(request), max_num_fields=1000)
-            except ValueError:
+            except (ValueError, ClientDisconnect):
                 return PlainTextResponse("the form is too large or malformed", 400)
             episode: Episode = request.scope["episode"]
             ticked = [value for name, value in fields if name == "selected"]
@@ -267,21 +262,24 @@ class Server:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        response = self._refuse(request) or self._static(request)
-        if response is None:
-            episode = self._episodes[request.headers[HEADER]]
-            served = _serve(episode.site)
-            scope["episode"] = episode
-            try:
-                response = await self._page(served, request, episode)
-            except Exception as error:
-                episode.faults.append(f"{request.url.path}: {type(error).__name__}: {error}")
-                raise
+        episode = self._episodes.get(request.headers.get(HEADER, ""))
+        if episode is None:
+            response: Response = PlainTextResponse("no session", 403)
+        else:
+            response = (
+                _refuse(request, episode)
+                or _static(request, episode.site)
+                or await _page(request, episode)
+            )
         response.headers.update(_GUARDS)
         response.headers.setdefault("Cache-Control", "no-store")
         await response(scope, receive, send)
 
-    async def _page(self, served: _Served, request: Request, episode: Episode) -> Response:
+
+async def _page(request: Request, episode: Episode) -> Response:
+    served = _serve(episode.site)
+    request.scope["episode"] = episode
+    try:
         for route in served.routes:
             match, found = route.matches(request.scope)
             if match is Match.FULL:
@@ -291,31 +289,32 @@ class Server:
         visit = Visit(episode, served, request.url.path, {}, {})
         with episode.lock:
             return served.answer(visit, None, {})
+    except Exception as error:
+        episode.faults.append(f"{request.url.path}: {type(error).__name__}: {error}")
+        raise
 
-    def _refuse(self, request: Request) -> Response | None:
-        episode = self._episodes.get(request.headers.get(HEADER, ""))
-        if episode is None:
-            return PlainTextResponse("no session", 403)
-        if request.headers.get("host", "").partition(":")[0] != episode.site.host:
-            return PlainTextResponse("no such host", 404)
-        if request.method not in ("GET", "POST"):
-            return PlainTextResponse("not allowed", 405)
-        if len(request.url.path) + len(request.url.query) > MAX_ADDRESS:
-            return PlainTextResponse("the address is too long", 414)
-        sender = request.headers.get("origin", episode.start_url.rstrip("/"))
-        if request.method == "POST" and sender != f"http://{episode.site.host}":
-            return PlainTextResponse("from another site", 403)
+
+def _refuse(request: Request, episode: Episode) -> Response | None:
+    if request.headers.get("host", "").partition(":")[0] != episode.site.host:
+        return PlainTextResponse("no such host", 404)
+    if request.method not in ("GET", "POST"):
+        return PlainTextResponse("not allowed", 405)
+    if len(request.url.path) + len(request.url.query) > MAX_ADDRESS:
+        return PlainTextResponse("the address is too long", 414)
+    sender = request.headers.get("origin", episode.start_url.rstrip("/"))
+    if request.method == "POST" and sender != f"http://{episode.site.host}":
+        return PlainTextResponse("from another site", 403)
+    return None
+
+
+def _static(request: Request, site: Site) -> Response | None:
+    # Decoded once already: a name with a slash or a leading point matches nothing.
+    found = _STATIC.fullmatch(request.scope["path"])
+    if found is None or request.method != "GET":
         return None
-
-    def _static(self, request: Request) -> Response | None:
-        # Decoded once already: a name with a slash or a leading point matches nothing.
-        found = _STATIC.fullmatch(request.scope["path"])
-        if found is None or request.method != "GET":
-            return None
-        site = self._episodes[request.headers[HEADER]].site
-        body = _read_static(site, found[1])
-        if body is None:
-            return PlainTextResponse("no such file", 404)
-        kind = mimetypes.guess_type(found[1])[0] or "application/octet-stream"
-        headers = {"Cache-Control": "private, max-age=86400"}
-        return Response(body, media_type=kind, headers=headers)
+    body = _read_static(site, found[1])
+    if body is None:
+        return PlainTextResponse("no such file", 404)
+    kind = mimetypes.guess_type(found[1])[0] or "application/octet-stream"
+    headers = {"Cache-Control": "private, max-age=86400"}
+    return Response(body, media_type=kind, headers=headers)

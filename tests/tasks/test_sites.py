@@ -14,7 +14,7 @@ from form_browser import FormBrowser, Tree, ask
 from agentgym.errors import ConfigError, TaskError
 from agentgym.tasks import sites
 from agentgym.tasks.sites import core, database
-from agentgym.tasks.sites.contract import Case, is_amount, is_count
+from agentgym.tasks.sites.contract import Case, click, is_amount, is_count
 from agentgym.tasks.sites.core import (
     DATABASES,
     SPLITS,
@@ -164,16 +164,33 @@ def test_any_other_row_that_changes_fails_the_task_unless_it_is_put_back(server,
     assert len(tried) > 3
 
 
-def test_an_answer_that_was_guessed_without_a_look_scores_nothing(server):
-    site = find_site("shop")
-    for seed in range(4):
-        episode, browser = begin(server, site, site.find_template("order-status"), seed)
+@pytest.mark.parametrize(
+    ("site", "name"), [("shop", "order-status"), ("shop", "compare"), ("admin", "count-orders")]
+)
+def test_one_of_few_answers_scores_nothing_if_it_was_guessed_without_a_look(server, site, name):
+    site = find_site(site)
+    for seed in range(8):
+        episode, browser = begin(server, site, site.find_template(name), seed)
+        if "price" in episode.params:
+            continue  # one of very many
         answer = browser.run(episode.oracle())
 
         unseen = Episode(site, episode.template, seed).check(answer)
 
         assert episode.check(answer).score == 1.0
         assert (unseen.score, unseen.why) == (0.0, "not met: looked it up")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_of_products_that_are_compared_the_goal_holds_every_name_and_not_the_answer(seed):
+    shop = find_site("shop")
+    episode = Episode(shop, shop.find_template("compare"), seed)
+    if episode.params["count"] is None:
+        names = episode.params["names"].values()
+        assert len(names) == 4
+        assert [episode.check(name).score for name in names if name in episode.goal] == [0.0] * 4
+    assert episode.params["expected"] not in episode.goal
+    assert episode.check(episode.params["wrong"]).score == 0.0
 
 
 def test_only_pages_that_were_shown_count_as_reached(server):
@@ -187,11 +204,17 @@ def test_only_pages_that_were_shown_count_as_reached(server):
     episode, browser = begin(server, admin, admin.find_template("sum-orders"), 0)
     status, country, month = episode.params["filters"].values()
     browser.open(f"/?status={status}&country={country}&month={month}")
-    browser.open("/orders?colour=red")
+    browser.open(f"/orders?colour=red&a={status}&b={country}&c={month}&q={country}")
     reached = dict(episode.milestones())
     assert reached == {"table opened": True, "filtered": False, "by all three": False}
     browser.open(f"/orders?status={status}&country={country}&month={month}")
     assert all(dict(episode.milestones()).values())
+
+    episode, browser = begin(server, shop, shop.find_template("compare"), 0)
+    names = episode.params["names"]
+    browser.open("/search?q=" + " ".join(names.values()).replace(" ", "%20"))
+    browser.open(f"/product/{next(iter(names))}")
+    assert [holds for _, holds in episode.milestones()] == [True, False, False, False]
 
 
 def test_a_page_is_not_taken_for_another_whose_address_begins_alike(server):
@@ -536,6 +559,44 @@ def test_more_than_there_is_cannot_be_bought(server):
     assert episode.db.execute("SELECT count(*) FROM cart").fetchone()[0] == 0
 
 
+def test_of_one_product_no_more_is_sold_in_all_its_options_than_there_is(server):
+    episode, browser = visit(server, find_site("shop"))
+    with episode.db:
+        episode.db.execute("UPDATE products SET stock = 3 WHERE id = 5")
+    rows = episode.db.execute("SELECT name, value FROM choices WHERE product_id = 5 ORDER BY id")
+    choices = [(f"choice {name}", value) for name, value in rows]
+    delivery = [("address", "1"), ("shipping", "Express"), ("payment", "Invoice")]
+
+    for chosen in (choices, choices[::-1]):  # of the values of a field, the last counts
+        browser.open("/product/5/cart", "POST", [*chosen, ("quantity", "2")])
+    browser.open("/checkout", "POST", delivery)
+
+    assert (browser.path, browser.status) == ("/checkout", 422)
+    assert "Not available in this quantity." in browser.html
+    browser.open("/cart/1", "POST", [("quantity", "1")])
+    browser.open("/checkout", "POST", delivery)
+    assert browser.path.startswith("/orders/")
+    assert episode.db.execute("SELECT stock FROM products WHERE id = 5").fetchone()[0] == 0
+
+
+def test_an_item_is_returned_from_its_own_order_alone(server):
+    episode, browser = visit(server, find_site("shop"))
+    sql = (
+        "SELECT min(order_items.id), number FROM order_items JOIN orders ON orders.id = order_id "
+        "WHERE orders.status = 'Delivered' GROUP BY number ORDER BY number"
+    )
+    (item, number), (_, other), *_ = episode.db.execute(sql)
+
+    for method in ("GET", "POST"):
+        browser.open(f"/orders/{other}/return/{item}", method, [("reason", "Damaged")])
+        assert browser.status == 404
+    assert episode.changes() == []
+    for status in (200, 404):
+        browser.open(f"/orders/{number}/return/{item}")
+        assert browser.status == status
+        browser.open(f"/orders/{number}/return/{item}", "POST", [("reason", "Damaged")])
+
+
 @every_site
 def test_what_interrupts_goes_away_when_answered_and_leads_back_to_the_page(server, site):
     episode, browser = visit(server, site, look=Look(banner=True, popup=True))
@@ -557,13 +618,40 @@ def test_what_interrupts_goes_away_when_answered_and_leads_back_to_the_page(serv
         assert (reply.status, reply.headers["location"]) == (303, "/")
 
 
+@every_site
+@pytest.mark.parametrize("path", ["/€", "/%0d%0aX:%20y", "/100%25"])
+def test_what_interrupts_goes_away_on_a_page_of_any_address(server, site, path):
+    episode, browser = visit(server, site, look=Look(popup=True))
+
+    browser.open(path)
+    browser.run([click("button", "No, thanks")])
+
+    assert (browser.status, episode.faults) == (404, [])
+    assert browser.path.isascii()
+    assert 'role="dialog"' not in browser.html
+
+
+def test_a_visitor_who_is_gone_before_the_form_has_come_is_no_fault_of_the_site(server):
+    episode, browser = visit(server, find_site("shop"))
+
+    async def gone():
+        return {"type": "http.disconnect"}
+
+    def serve(scope, receive, send):
+        return server(scope, gone, send)
+
+    ask(serve, "POST", "shop.test", "/account", headers={"x-session": browser.token})
+
+    assert (episode.changes(), episode.faults) == ([], [])
+
+
 # ---- what is graded, and what is said
 
 
 def test_an_order_is_graded_as_webshop_grades_it(server):
     shop = find_site("shop")
     episode, browser = begin(server, shop, shop.find_template("buy"), 0)
-    assert episode.check().parts == {"webshop": 0.0, "graded": 0.0}
+    assert episode.check().parts == dict.fromkeys(shop.parts("buy"), 0.0)
 
     browser.run(episode.mutants()["another option"])
     judged = episode.check()
@@ -590,6 +678,20 @@ def test_what_is_graded_is_whole_only_if_all_was_done(server, seed):
     episode, browser = begin(server, shop, buy, seed)
     browser.run(episode.oracle())
     assert episode.check().parts["graded"] == 1.0
+
+
+def test_who_orders_several_products_is_graded_for_a_share_of_the_best(server):
+    shop = find_site("shop")
+    episode, browser = begin(server, shop, shop.find_template("buy"), 0)
+    plans = [list(episode.oracle()), list(episode.mutants()["another option"])]
+    paid = next(at for at, step in enumerate(plans[0]) if step.name == "Go to checkout")
+
+    browser.run([*plans[1][:paid], *plans[0]])
+    judged = episode.check()
+
+    assert judged.why == "not met: of one product"
+    assert judged.parts["webshop"] == 1.0
+    assert judged.parts["graded"] < 0.5
 
 
 @every_template
@@ -641,11 +743,13 @@ def said(folder: Path) -> set[str]:
 @every_site
 @pytest.mark.parametrize("language", LANGUAGES[1:])
 def test_all_that_a_site_says_is_translated(site, language):
-    listed = {
-        line.split("\t")[0]
+    lines = [
+        line.split("\t")
         for folder in (site.folder, core.HERE / "common")
         for line in (folder / "words.tsv").read_text(encoding="utf-8").splitlines()
-    }
+    ]
+    listed = {line[0] for line in lines}
+    assert {len(line) for line in lines} == {len(LANGUAGES)}
     words = read_words(site.folder, language)
 
     assert said(site.folder) | said(core.HERE / "common") <= listed

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from agentgym.tasks.sites.admin.resources import RESOURCES
 from agentgym.tasks.sites.contract import (
     Case,
     Step,
@@ -40,7 +41,8 @@ def filter_rows(words: Words, section: str, filters: Mapping[str, str]) -> Itera
     yield click("button", words("Filter"))
 
 
-def saw_filtered(case: Case, path: str, least: int = 1) -> bool:
+def saw_filtered(case: Case, table: str, least: int = 1) -> bool:
     """Whether the table was shown with so many of the filters that the task is about."""
-    wanted = set(case.params["filters"].values())
-    return any(len(wanted & set(asked.values())) >= least for asked in case.queries(path))
+    columns = {column.label: column.name for column in RESOURCES[table].filters}
+    wanted = {(columns[label], value) for label, value in case.params["filters"].items()}
+    return any(len(wanted & set(asked.items())) >= least for asked in case.queries(f"/{table}"))

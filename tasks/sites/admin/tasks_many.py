@@ -59,7 +59,7 @@ class BulkEdit(TaskTemplate):
         )
         return [
             ("table opened", case.saw(f"/{self.table}")),
-            ("filtered", saw_filtered(case, f"/{self.table}")),
+            ("filtered", saw_filtered(case, self.table)),
             ("some changed", sum(row.get(column) == value for row in rows) > was),
             ("all changed", self.check(case, "").success),
         ]
@@ -233,14 +233,15 @@ class CountOrders(TaskTemplate):
         return Goal(text, {"filters": filters, "count": count, "answer": str(count)})
 
     def check(self, case: Case, answer: str) -> Verdict:
-        """The number."""
-        return verdict(("answer", is_count(answer, case.params["count"])))
+        """The number; not guessed without a look."""
+        right = is_count(answer, case.params["count"])
+        return verdict(("answer", right), ("looked it up", case.saw("/orders")))
 
     def milestones(self, case: Case) -> Sequence[Condition]:
         """The table, a filter."""
         return [
             ("table opened", case.saw("/orders")),
-            ("filtered", saw_filtered(case, "/orders")),
+            ("filtered", saw_filtered(case, "orders")),
         ]
 
     def oracle(self, case: Case, params: Params) -> Iterator[Step]:
@@ -297,8 +298,8 @@ class SumOrders(TaskTemplate):
         """The table, a filter, all filters."""
         return [
             ("table opened", case.saw("/orders")),
-            ("filtered", saw_filtered(case, "/orders")),
-            ("by all three", saw_filtered(case, "/orders", 3)),
+            ("filtered", saw_filtered(case, "orders")),
+            ("by all three", saw_filtered(case, "orders", 3)),
         ]
 
     def oracle(self, case: Case, params: Params) -> Iterator[Step]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentgym.tasks.sites.database import Row
 from agentgym.tasks.sites.shop.data import REASONS
-from agentgym.tasks.sites.web import Page, Visit
+from agentgym.tasks.sites.web import NotFound, Page, Visit
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -120,9 +120,10 @@ def cancel(visit: Visit, number: str) -> Response:
 
 def _returned(visit: Visit, number: str, id: int) -> dict[str, Any]:
     found = visit.one("SELECT * FROM orders WHERE number = ? AND status = 'Delivered'", number)
-    line = next((line for line in _lines(visit, found["id"]) if line["id"] == id), None)
-    visit.one("SELECT 1 FROM order_items WHERE id = ? AND status = 'Ordered'", id)
-    return {"order": found, "line": line, "reasons": REASONS}
+    for line in _lines(visit, found["id"]):
+        if (line["id"], line["status"]) == (id, "Ordered"):
+            return {"order": found, "line": line, "reasons": REASONS}
+    raise NotFound
 
 
 def send_back(visit: Visit, number: str, id: int) -> Response:

@@ -41,7 +41,7 @@ def in_stock(db: sqlite3.Connection) -> list[int]:
 
 
 def with_values(chosen: Mapping[str, str]) -> str:
-    """What was chosen, in words: `in Colour black and Size S`."""
+    """What was chosen, in words: `Colour black and Size S`."""
     return " and ".join(f"{name} {value}" for name, value in sorted(chosen.items()))
 
 
@@ -136,6 +136,15 @@ class Buying(TaskTemplate):
             ("ordered", order is not None),
             ("ordered as asked", self.check(case, "").success),
         ]
+
+    def otherwise(self, case: Case, product: int, chosen: Mapping[str, str]) -> dict[str, str]:
+        """The same but for one value."""
+        name = next(iter(chosen))
+        row = case.base.execute(
+            "SELECT value FROM choices WHERE product_id = ? AND name = ? AND value != ?",
+            (product, name, chosen[name]),
+        ).fetchone()
+        return {**chosen, name: row[0]}
 
     def other(self, case: Case, id: int) -> dict[str, Any]:
         """A product much like this one, that is not it, with something chosen."""

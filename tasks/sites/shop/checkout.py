@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from agentgym.tasks.sites.database import Row
@@ -112,7 +113,10 @@ def order(visit: Visit) -> Response:
         errors["shipping"] = "Please choose."
     if payment not in PAYMENTS:
         errors["payment"] = "Please choose."
-    if any(line["quantity"] > line["stock"] for line in held["lines"]):
+    taken: Counter[int] = Counter()
+    for line in held["lines"]:  # of one product there may be several, chosen differently
+        taken[line["product_id"]] += line["quantity"]
+    if any(taken[line["product_id"]] > line["stock"] for line in held["lines"]):
         errors["lines"] = "Not available in this quantity."
     if errors or address is None:
         return checkout(visit, errors)
@@ -128,9 +132,8 @@ def order(visit: Visit) -> Response:
         coupon=coupon["code"],
         percent=coupon["percent"],
     )
-    for product, _, quantity in lines:
-        sql = "UPDATE products SET stock = max(0, stock - ?) WHERE id = ?"
-        visit.db.execute(sql, (quantity, product))
+    for product, quantity in taken.items():
+        visit.db.execute("UPDATE products SET stock = stock - ? WHERE id = ?", (quantity, product))
     visit.db.execute("DELETE FROM cart")
     visit.db.execute("DELETE FROM cart_coupon")
     visit.note("Thank you! Your order has been placed.")

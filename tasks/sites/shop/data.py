@@ -59,7 +59,6 @@ def read_catalogue() -> dict[str, Any]:
 def generate(db: sqlite3.Connection, rng: random.Random) -> None:
     """Fill the shop."""
     catalogue = read_catalogue()
-    _fact(db, "today", TODAY.isoformat())
     for number, category in enumerate(catalogue["categories"], 1):
         values = (number, category["slug"], category["name"])
         db.execute("INSERT INTO categories VALUES (?, ?, ?)", values)
@@ -70,10 +69,6 @@ def generate(db: sqlite3.Connection, rng: random.Random) -> None:
     _add_coupons(db, rng)
     for _ in range(6):
         _add_order(db, rng)
-
-
-def _fact(db: sqlite3.Connection, name: str, value: str) -> None:
-    db.execute("INSERT INTO facts (name, value) VALUES (?, ?)", (name, value))
 
 
 def _add_product(

@@ -163,22 +163,19 @@ def product(visit: Visit, id: int, errors: dict[str, str] | None = None) -> Resp
 def add_to_cart(visit: Visit, id: int) -> Response:
     """Put a product into the cart, as chosen."""
     found = visit.one("SELECT * FROM products WHERE id = ?", id)
-    chosen, errors = dict[str, str](), dict[str, str]()
-    for row in visit.rows("SELECT * FROM choices WHERE product_id = ?", id):
-        if visit.text(f"choice {row['name']}") == row["value"]:
-            chosen[row["name"]] = row["value"]
-        elif row["name"] not in chosen:
-            errors[row["name"]] = "Please choose."
-    errors = {name: told for name, told in errors.items() if name not in chosen}
+    offered = visit.rows("SELECT name, value FROM choices WHERE product_id = ?", id)
+    given = {one["name"]: visit.text(f"choice {one['name']}") for one in offered}
+    chosen = {one["name"]: one["value"] for one in offered if one["value"] == given[one["name"]]}
+    errors = {name: "Please choose." for name in given if name not in chosen}
     quantity = visit.number("quantity", 1, checkout.MOST)
     if quantity is None or quantity > found["stock"]:
         errors["quantity"] = "Not available in this quantity."
-    if errors:
+    if errors or quantity is None:
         return product(visit, id, errors)
     written = json.dumps(chosen, sort_keys=True)
     sql = "SELECT id, quantity FROM cart WHERE product_id = ? AND chosen = ?"
     if held := visit.rows(sql, id, written):
-        more = min(checkout.MOST, held[0]["quantity"] + (quantity or 0))
+        more = min(checkout.MOST, held[0]["quantity"] + quantity)
         visit.db.execute("UPDATE cart SET quantity = ? WHERE id = ?", (more, held[0]["id"]))
     else:
         visit.db.execute(

@@ -1,4 +1,3 @@
-CREATE TABLE facts (id INTEGER PRIMARY KEY, name TEXT UNIQUE, value TEXT);
 CREATE TABLE account (id INTEGER PRIMARY KEY, name TEXT, email TEXT, phone TEXT, newsletter INTEGER);
 CREATE TABLE categories (id INTEGER PRIMARY KEY, slug TEXT UNIQUE, name TEXT);
 CREATE TABLE products (

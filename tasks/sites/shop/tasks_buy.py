@@ -92,13 +92,16 @@ class Buy(Buying):
         """One piece of a product that fits in every respect."""
         order, lines = ordered(case)
         found = [self.fits(case, line) for line in lines]
-        best = max(found, key=lambda parts: parts["webshop"], default={"webshop": 0.0})
+        nothing = dict.fromkeys(self.parts, 0.0)
+        best = max(found, key=lambda parts: parts["webshop"], default=nothing)
         besides = [
             ("one order", order is not None),
             ("of one product", len(lines) == 1 and lines[0]["quantity"] == 1),
             *self.delivery(case, order),
         ]
-        graded = best["webshop"] * (sum(met for _, met in besides) / len(besides))
+        # Shared among the lines: else who orders all there is has the right one among them.
+        met = sum(holds for _, holds in besides) / len(besides)
+        graded = best["webshop"] / max(1, len(lines)) * met
         return verdict(
             *besides[:2],
             ("that fits", best["webshop"] == 1.0),
@@ -116,12 +119,7 @@ class Buy(Buying):
         """Another product, option or quantity; one thing too many; ordered, then cancelled."""
         params = {**case.params}
         other = self.unfit(case)
-        name = next(iter(params["chosen"]))
-        row = case.base.execute(
-            "SELECT value FROM choices WHERE product_id = ? AND name = ? AND value != ?",
-            (params["product"], name, params["chosen"][name]),
-        ).fetchone()
-        wrong = {**params["chosen"], name: row[0]}
+        wrong = self.otherwise(case, params["product"], params["chosen"])
         steps = list(self.oracle(case, params))
         again = [*find(case.words, other["name"]), *put_in_cart(case.words, other["chosen"], 1)]
         extra = [
@@ -233,11 +231,12 @@ class EditCart(Buying):
         """A cart of three, one of them not wanted, one in another quantity."""
         lines = []
         for product in rng.sample(in_stock(db), 3):
-            chosen, quantity = choose(db, rng, product), rng.randint(1, 2)
-            row = (product, json.dumps(chosen, sort_keys=True), quantity)
-            db.execute("INSERT INTO cart (product_id, chosen, quantity) VALUES (?, ?, ?)", row)
-            name = read_product(db, product)["name"]
-            lines.append({"product": product, "name": name, "quantity": quantity})
+            chosen = json.dumps(choose(db, rng, product), sort_keys=True)
+            line: dict[str, Any] = {"product": product, "chosen": chosen}
+            line["quantity"] = rng.randint(1, 2)
+            sql = "INSERT INTO cart (product_id, chosen, quantity) VALUES (?, ?, ?)"
+            db.execute(sql, tuple(line.values()))
+            lines.append(line | {"name": read_product(db, product)["name"]})
         changed, removed, kept = rng.sample(lines, 3)
         params: dict[str, Any] = {"changed": changed, "removed": removed, "kept": kept}
         params |= {"quantity": changed["quantity"] + rng.randint(1, 3), **self.draw_delivery(rng)}
@@ -249,16 +248,15 @@ class EditCart(Buying):
         return Goal(text, params)
 
     def check(self, case: Case, answer: str) -> Verdict:
-        """Two lines, in the right quantities."""
+        """Two lines, chosen as they were, in the right quantities."""
         order, lines = ordered(case)
-        params, got = case.params, {line["product_id"]: line["quantity"] for line in lines}
-        changed, kept = params["changed"], params["kept"]
+        got = sorted((line["product_id"], line["chosen"], line["quantity"]) for line in lines)
+        params, kept = case.params, case.params["kept"]
+        changed = {**params["changed"], "quantity": params["quantity"]}
+        wanted = ((line["product"], line["chosen"], line["quantity"]) for line in (changed, kept))
         return verdict(
             ("one order", order is not None),
-            ("removed", params["removed"]["product"] not in got),
-            ("changed", got.get(changed["product"]) == params["quantity"]),
-            ("the rest as it was", got.get(kept["product"]) == kept["quantity"]),
-            ("nothing else", len(lines) == 2),
+            ("the lines as asked", got == sorted(wanted)),
             *self.delivery(case, order),
         )
 
@@ -278,13 +276,21 @@ class EditCart(Buying):
         yield from pay(words, params)
 
     def mutants(self, case: Case) -> Mapping[str, Iterable[Step]]:
-        """The wrong one removed; the wrong quantity; one step left out."""
-        params = {**case.params}
-        steps = list(self.oracle(case, params))
+        """The wrong one removed; the wrong quantity or option; one step left out."""
+        params, words = {**case.params}, case.words
+        steps, kept = list(self.oracle(case, params)), params["kept"]
+        wrong = self.otherwise(case, kept["product"], json.loads(kept["chosen"]))
+        again = [*find(words, kept["name"]), *put_in_cart(words, wrong, kept["quantity"])]
         swapped = {"removed": params["kept"], "kept": params["removed"]}
         return {
             "another removed": self.oracle(case, {**params, **swapped}),
             "wrong quantity": self.oracle(case, {**params, "quantity": params["quantity"] + 1}),
+            "another option": [
+                steps[0],
+                click("button", words("Remove {name}", name=kept["name"])),
+                *again,
+                *steps[1:],
+            ],
             "nothing removed": [steps[0], *steps[2:]],
             "not ordered": [*steps[:4], done()],
         }
@@ -297,17 +303,16 @@ class UseCoupon(Buying):
 
     def setup(self, db: sqlite3.Connection, rng: random.Random) -> Goal:
         """A product dear enough for the coupon."""
-        coupons = db.execute("SELECT code, percent, minimum FROM coupons ORDER BY id").fetchall()
-        code, percent, minimum = rng.choice(coupons)
-        others = [row["code"] for row in coupons if row["code"] != code and not row["minimum"]]
+        coupons = db.execute("SELECT code, minimum FROM coupons ORDER BY id").fetchall()
+        code, minimum = rng.choice(coupons)
         target = read_product(db, rng.choice(in_stock(db)))
         quantity = max(rng.randint(1, 2), -(-minimum // target["price"]))
         while quantity > target["stock"] or quantity > 6:
             target = read_product(db, rng.choice(in_stock(db)))
             quantity = max(rng.randint(1, 2), -(-minimum // target["price"]))
         params = {"product": target["id"], "name": target["name"], "quantity": quantity}
-        params |= {"chosen": choose(db, rng, target["id"]), "code": code, "percent": percent}
-        params |= {"others": others, **self.draw_delivery(rng)}
+        params |= {"chosen": choose(db, rng, target["id"]), "code": code}
+        params |= self.draw_delivery(rng)
         many = "one" if quantity == 1 else f"{quantity} pieces"
         text = (
             f"Order {many} of the {target['name']} in {with_values(params['chosen'])} with the "

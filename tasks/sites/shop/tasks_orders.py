@@ -222,31 +222,38 @@ class ReturnItem(TaskTemplate):
 
 
 class Compare(TaskTemplate):
-    """A question about two products, or about all of a category."""
+    """A question about four products, or about all of a category."""
 
     name = "compare"
     held_out = True
     _ASKED: ClassVar = {
-        "cheaper": ("price", min, "Which is cheaper, {a} or {b}?"),
-        "better": ("rating", max, "Which is rated better, {a} or {b}?"),
-        "reviewed": ("reviews", max, "Which has more reviews, {a} or {b}?"),
+        "the cheapest": ("price", 1),
+        "the best rated": ("rating", -1),
+        "the one with the most reviews": ("reviews", -1),
     }
+    """Each by what column, and whether the least (1) or the most (-1) of it is meant."""
 
     def setup(self, db: sqlite3.Connection, rng: random.Random) -> Goal:
-        """Two products of a kind that differ in what is asked."""
+        """Four of a category, one of them ahead. Its price is asked for: names can be guessed."""
         if rng.random() < 0.3:
             return self._count(db, rng)
         asked = rng.choice(list(self._ASKED))
-        column, best, text = self._ASKED[asked]
+        column, sign = self._ASKED[asked]
+        category = rng.choice(db.execute("SELECT id FROM categories ORDER BY id").fetchall())[0]
+        products = [read_product(db, id) for id in in_stock(db)]
+        found = [product for product in products if product["category_id"] == category]
         while True:
-            one, two = (read_product(db, id) for id in rng.sample(in_stock(db), 2))
-            if one["category_id"] == two["category_id"] and one[column] != two[column]:
+            four = rng.sample(found, 4)
+            best, second, *_ = sorted(four, key=lambda product: sign * product[column])
+            if best[column] != second[column] and len({one["price"] for one in four}) == 4:
                 break
-        right = best((one, two), key=lambda product: product[column])
-        wrong = two if right is one else one
-        told = f"{text.format(a=one['name'], b=two['name'])} Answer with its full name alone."
-        params = {"expected": right["name"], "wrong": wrong["name"], "count": None}
-        return Goal(told, params | {"names": [one["name"], two["name"]]})
+        names = {product["id"]: product["name"] for product in four}
+        text = (
+            f"What does {asked} of these cost: {', '.join(names.values())}? "
+            "Answer with the amount alone."
+        )
+        params = {"expected": money(best["price"]), "wrong": money(second["price"])}
+        return Goal(text, params | {"price": best["price"], "names": names, "count": None})
 
     def _count(self, db: sqlite3.Connection, rng: random.Random) -> Goal:
         rows = db.execute(
@@ -264,10 +271,11 @@ class Compare(TaskTemplate):
         return Goal(text, params | filters)
 
     def check(self, case: Case, answer: str) -> Verdict:
-        """The name, or the number."""
-        if case.params["count"] is not None:
-            return verdict(("answer", is_count(answer, case.params["count"])))
-        return verdict(("answer", is_answer(answer, case.params["expected"])))
+        """The price; or the number, not guessed without a look."""
+        if case.params["count"] is None:
+            return verdict(("answer", is_amount(answer, case.params["price"])))
+        right = is_count(answer, case.params["count"])
+        return verdict(("answer", right), ("looked it up", case.saw("/search")))
 
     def milestones(self, case: Case) -> Sequence[Condition]:
         """Where the answer can be read."""
@@ -276,18 +284,16 @@ class Compare(TaskTemplate):
                 "SELECT slug FROM categories WHERE name = ?", (case.params["category"],)
             ).fetchone()[0]
             asked = [query for query in case.queries("/search") if query.get("category") == slug]
-            filtered = any(case.params["value"] in query.values() for query in asked)
+            facet = (f"attribute {case.params['attribute']}", case.params["value"])
+            filtered = any(facet in query.items() for query in asked)
             return [("category opened", bool(asked)), ("filtered", filtered)]
-        looked = [query.get("q", "") for query in case.queries("/search")]
-        return [
-            (f"looked for {name}", any(name in words for words in looked))
-            for name in case.params["names"]
-        ]
+        names = case.params["names"].items()
+        return [(f"{name} opened", case.saw(f"/product/{id}")) for id, name in names]
 
     def oracle(self, case: Case, params: Params) -> Iterator[Step]:
-        """Look at both, or filter and count; then say it."""
+        """Look at all four, or filter and count; then say it."""
         if params["count"] is None:
-            for name in params["names"]:
+            for name in params["names"].values():
                 yield from find(case.words, name)
         else:
             yield click("link", case.words(params["category"]))
