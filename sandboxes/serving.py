@@ -55,6 +55,7 @@ class Server:
             raise RegistryError(f"serving pages needs uvicorn: {advice}") from error
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.bind(("127.0.0.1", 0))
+        listener.listen()  # from now on pages may ask: they wait until it serves
         self.port = listener.getsockname()[1]
         config = uvicorn.Config(
             self._answer,

@@ -6,6 +6,7 @@ import signal
 from importlib.util import find_spec
 
 import pytest
+from hypothesis import settings
 
 from agentgym import models
 from agentgym.errors import ConfigError, SandboxError
@@ -14,6 +15,11 @@ from agentgym.sandbox import BACKENDS, find_backend
 
 # A shell that starts this in the background has it ignore Ctrl-C, and all that it starts in turn.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# An example may take long on a machine with much to do, anywhere.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 def missing(what):
