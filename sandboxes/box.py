@@ -351,8 +351,6 @@ class Box:
         next_look = time.monotonic() + _TICK_S
         while (frame := self._take_frame()) is None or frame[0].get("id") != number:
             now = time.monotonic()
-            if now >= deadline:
-                raise self._died("it did not answer in time")
             if watch is not None and now >= next_look:
                 next_look = now + _TICK_S
                 if why := watch():
@@ -362,6 +360,8 @@ class Box:
             try:
                 data = self._channel.receive(max(until - now, 0.001))
             except TimeoutError:
+                if time.monotonic() >= deadline:  # and nothing has arrived
+                    raise self._died("it did not answer in time") from None
                 continue
             except OSError as error:
                 raise self._died(f"its connection broke ({error.strerror or error})") from error

@@ -16,7 +16,6 @@ import struct
 import threading
 import time
 from collections.abc import Mapping
-from http import HTTPStatus
 from itertools import count
 from pathlib import Path
 from typing import Any, Self
@@ -39,8 +38,6 @@ except ImportError as error:  # pragma: no cover - without the extra
 START_S = 60.0
 TIMEOUT_S = 120.0
 """Longest wait for an answer of the engine, in seconds."""
-REMOVAL_S = 20.0
-"""Longest wait for the engine to remove a container by itself."""
 IDLE_CONNECTIONS = 2
 """Kept open to the engine; more are opened where more threads ask at once."""
 OLDEST_API = (1, 40)
@@ -113,7 +110,7 @@ class _Attached(Channel):
 
 # -------------------------------------------------------------------------------- the engine
 
-_connecting = threading.Lock()
+_connecting = janitor.lock()
 _clients: dict[tuple[int, str], Any] = {}
 
 
@@ -475,22 +472,12 @@ class _Undertaker:
             container, image = self._waiting.get()
             with contextlib.suppress(Exception):  # the janitor will find it; others are waiting
                 if container:
-                    self._remove(container)
+                    janitor.remove_container(client(), container)
             if image:
                 self._forget(image)
             with self._changed:
                 self._left -= 1
                 self._changed.notify_all()
-
-    @staticmethod
-    def _remove(container: str) -> None:
-        """Come back when it is gone, also where the engine was faster: it saw the stream end."""
-        try:
-            client().remove_container(container, force=True, v=True)
-        except docker.errors.APIError as error:
-            if error.status_code != HTTPStatus.CONFLICT:  # another removal is under way
-                raise
-            client().wait(container, timeout=REMOVAL_S, condition="removed")
 
     @staticmethod
     def _forget(image: str) -> None:

@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import logging
+import math
 import os
 import posixpath
 import tarfile
@@ -154,7 +155,10 @@ def one_at_a_time(name: str) -> Iterator[None]:
         file = (folder / name).open("w")
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        try:
+            yield
+        finally:  # to close it is not enough: a process forked meanwhile has it, too
+            fcntl.flock(file, fcntl.LOCK_UN)
 
 
 # ------------------------------------------------------------------------- what is kept
@@ -267,13 +271,13 @@ def budget_gb() -> float:
     """How much room the images of a backend may take.
 
     Raises:
-        ConfigError: `AGENTGYM_IMAGES_GB` is no number.
+        ConfigError: `AGENTGYM_IMAGES_GB` is no number, or out of range.
     """
     told = os.environ.get("AGENTGYM_IMAGES_GB") or str(BUDGET_GB)
-    try:
-        return float(told)
-    except ValueError as error:
-        raise ConfigError(f"AGENTGYM_IMAGES_GB={told!r} is not a number of gigabytes") from error
+    with contextlib.suppress(ValueError):
+        if 0 <= (size := float(told)) < math.inf:
+            return size
+    raise ConfigError(f"AGENTGYM_IMAGES_GB={told!r} is not a number of gigabytes from 0")
 
 
 def _file_name(name: str) -> str:

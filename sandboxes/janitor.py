@@ -21,6 +21,7 @@ import socket
 import sys
 import threading
 import time
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,18 @@ PROFILE = "playwright_chromiumdev_profile-"
 """How the names of browsers' profiles begin."""
 _SWEEPS = 5
 """How often, a second apart, an engine is looked at again for what dead owners left."""
-_starting = threading.Lock()
+_REMOVAL_S = 20.0
+"""Longest wait for the engine to remove a container by itself."""
+
+
+def lock() -> threading.Lock:
+    """A lock that is free in a child that was forked while another thread had it."""
+    made = threading.Lock()
+    os.register_at_fork(after_in_child=made._at_fork_reinit)  # type: ignore[attr-defined]
+    return made
+
+
+_starting = lock()
 _janitor: tuple[int, int, int] | None = None  # its owner, itself, the pipe to it
 _engines: set[str] = set()
 
@@ -264,10 +276,24 @@ def clean_engine(engine: Any, name: str) -> None:
     label = {"label": f"{LABEL}={name}"}
     for container in engine.containers(all=True, quiet=True, filters=label):
         with contextlib.suppress(Exception):
-            engine.remove_container(container["Id"], force=True, v=True)
-    for image in engine.images(quiet=True, filters=label):
-        with contextlib.suppress(Exception):
-            engine.remove_image(image, force=True)
+            remove_container(engine, container["Id"])
+    before = set[str]()
+    # one that others were made of can only be removed after them
+    while (images := set(engine.images(quiet=True, filters=label))) != before:
+        before = images
+        for image in images:
+            with contextlib.suppress(Exception):
+                engine.remove_image(image, force=True)
+
+
+def remove_container(engine: Any, container: str) -> None:
+    """Come back when it is gone, also where the engine was faster: it removes what has ended."""
+    try:
+        engine.remove_container(container, force=True, v=True)
+    except Exception as error:
+        if getattr(error, "status_code", None) != HTTPStatus.CONFLICT:
+            raise
+        engine.wait(container, timeout=_REMOVAL_S, condition="removed")
 
 
 def sweep_engine(engine: Any) -> None:
@@ -288,26 +314,29 @@ def main() -> None:
     pauses_s: tuple[float, ...] = (0.0, 0.2, 0.5, 1.0, 2.0, 4.0)  # requests may be under way
     poller = select.poll()
     poller.register(0, select.POLLIN)
-    with contextlib.suppress(OSError):  # it has ended
-        # a process that the owner forked may hold its pipe, too
+    sweeps, ended = 0, False
+    try:  # a process that the owner forked may hold its pipe, too
         poller.register(os.pidfd_open(int(name.split("-")[3])), select.POLLIN)
-        sweeps = 0
-        while True:
-            ready = [fd for fd, _ in poller.poll(1000 if sweeps else None)]
-            if not ready:  # what others left may have been in use a moment ago
-                sweeps -= 1
-                for client in clients:
-                    with contextlib.suppress(Exception):
-                        sweep_engine(client)
-                continue
-            if ready != [0] or not (told := os.read(0, 65536)):
-                break
-            words = told.decode().split()
-            clients += map(_connect, [word for word in words if word != _GOODBYE])
-            sweeps = _SWEEPS
-            if _GOODBYE in words:
-                pauses_s = (0.0,)
-                break
+    except ProcessLookupError:
+        ended = True
+    except (AttributeError, OSError):  # nothing that this Python, or this kernel, has
+        pass
+    while True:
+        ready = [fd for fd, _ in poller.poll(0 if ended else 1000 if sweeps else None)]
+        if not ready and not ended:  # what others left may have been in use a moment ago
+            sweeps -= 1
+            for client in clients:
+                with contextlib.suppress(Exception):
+                    sweep_engine(client)
+            continue
+        if 0 not in ready or not (told := os.read(0, 65536)):
+            break
+        words = told.decode().split()
+        clients += map(_connect, [word for word in words if word != _GOODBYE])
+        sweeps = _SWEEPS
+        if _GOODBYE in words:
+            pauses_s = (0.0,)
+            break
     clean(name, kept)
     for pause_s in pauses_s:
         time.sleep(pause_s if clients else 0.0)

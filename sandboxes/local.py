@@ -14,7 +14,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
 from collections import Counter
 from collections.abc import Mapping
 from itertools import count
@@ -33,7 +32,7 @@ PYTHONS = ("/usr/bin/python3", "/usr/local/bin/python3", "/opt/miniconda3/bin/py
 _numbers = count(1)
 _uses: Counter[Path] = Counter()
 """Of layers that go with this process: boxes, and images that were asked for."""
-_counting = threading.Lock()
+_counting = janitor.lock()
 
 
 class LocalBox(Box):
@@ -48,22 +47,14 @@ class LocalBox(Box):
         _use(layers)
         self._upper = -1
         self._groups = cgroups.make(name, limits)
-        ours, theirs = socket.socketpair()
         try:
-            with theirs:
-                self._process: subprocess.Popen[bytes] = subprocess.Popen(
-                    self._command(limits, layers, workdir, env),
-                    stdin=theirs.fileno(),
-                    stdout=theirs.fileno(),
-                    stderr=subprocess.PIPE,
-                    start_new_session=True,
-                    env={},
-                    cwd="/",
-                )
-        except OSError as error:
-            ours.close()
+            ours, self._process = _start(self._command(limits, layers, workdir, env))
+        except BaseException as error:
             self._discard()
-            raise SandboxError(f"{error.filename or 'unshare'}: {error.strerror}") from error
+            if isinstance(error, OSError):
+                told = f"{error.filename or 'unshare'}: {error.strerror}"
+                raise SandboxError(f"no sandbox can be started: {told}") from error
+            raise
         super().__init__(Channel(ours), image, limits)
         try:
             self._upper = self._take_folder(ours)
@@ -74,8 +65,9 @@ class LocalBox(Box):
 
     def _take_folder(self, end: socket.socket) -> int:
         """The folder of what the box changes, which the launcher sends first."""
-        ready, _, _ = select.select([end], [], [], START_S)
-        folders = socket.recv_fds(end, 1, 1)[1] if ready else []
+        poller = select.poll()
+        poller.register(end, select.POLLIN)
+        folders = socket.recv_fds(end, 1, 1)[1] if poller.poll(START_S * 1000) else []
         if not folders:
             raise self._died("it did not start")
         return folders[0]
@@ -168,6 +160,25 @@ def _make_place(name: str) -> Path:
             f"no sandbox can be started: {where}: {error.strerror or error}; make room there"
         ) from error
     return place
+
+
+def _start(command: list[str]) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    """Start a program; its input and output are the other end of this socket."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        try:
+            return ours, subprocess.Popen(
+                command,
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                env={},
+                cwd="/",
+            )
+        except BaseException:
+            ours.close()
+            raise
 
 
 def _use(layers: list[Path]) -> None:

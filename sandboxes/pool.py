@@ -139,10 +139,14 @@ class Pool:
         atexit.unregister(self.close)
         with self._changed:
             self._closed = True
+            ready = [box for kind in self._kinds.values() for box in kind.ready]
             for kind in self._kinds.values():
-                while kind.ready:
-                    self._do(kind.ready.popleft().close)
+                kind.ready.clear()
             self._changed.notify_all()
+        for box in ready:  # by this thread: no other can be started when the process is ending
+            with contextlib.suppress(Exception):
+                box.close()
+        with self._changed:
             self._changed.wait_for(lambda: not self._workers, _PATIENCE_S)
             keeper = self._keeper
         if keeper is not None:
@@ -254,7 +258,7 @@ class Pool:
                 kind.failures, kind.error = 0, None
                 kind.ready.append(box)
                 if self._closed:
-                    self._do(kind.ready.pop().close)
+                    self._jobs.append(kind.ready.pop().close)  # the next of this thread
                 elif kind.spare > 0:
                     self._evict()
                     if self._keeper is None:

@@ -80,15 +80,15 @@ def find(name: str) -> RootFS:
         SandboxError: There is none.
     """
     path = Path(name)
-    if path.is_absolute() and path.is_dir():
-        return RootFS(name, [path])
-    if path.is_file():
-        return _unpacked(path)
     if name == BASE:
         archive = cache_folder("base", "base.tar")
         if not os.path.exists(archive):  # or not to be seen by this user
             raise SandboxError("there is no base image yet: make it with `agentgym images base`")
         return RootFS(BASE, _unpacked(archive).layers)
+    if path.is_absolute() and path.is_dir():
+        return RootFS(name, [path])
+    if path.is_file():
+        return _unpacked(path)
     if exists(name):
         told = json.loads(_record(name).read_text())
         return RootFS(name, [Path(layer) for layer in told["layers"]], told["workdir"])

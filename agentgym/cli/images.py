@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import math
 import sys
 import time
 from typing import Any
@@ -118,7 +119,7 @@ def _summed(rows: list[Any]) -> list[tuple[str, str, int, float]]:
 def _prune(args: argparse.Namespace, backends: list[str]) -> int:
     from agentgym.cli import render
 
-    if args.keep is not None and not args.keep >= 0:
+    if args.keep is not None and not 0 <= args.keep < math.inf:
         raise ConfigError(f"--keep {args.keep:g}: give a number of gigabytes from 0")
 
     def prune(images: Any, backend: str) -> Any:

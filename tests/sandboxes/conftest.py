@@ -1,5 +1,8 @@
 """Boxes to try things in."""
 
+import contextlib
+import threading
+
 import pytest
 
 from agentgym.sandbox import Limits, open_sandbox
@@ -24,3 +27,26 @@ def open_box(box_backend):
 @pytest.fixture
 def box(open_box):
     return open_box()
+
+
+@pytest.fixture
+def again_and_again():
+    """Calls something in a thread until a block ends: the first calls may come too early."""
+
+    @contextlib.contextmanager
+    def calling(do):
+        ended = threading.Event()
+
+        def work():
+            while not ended.wait(0.1):
+                do()
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    return calling

@@ -47,6 +47,13 @@ def python(code):
 
 
 FORKS = "import os\nwhile 1:\n try: os.fork()\n except OSError: pass"
+STOPS = """
+import os
+while os.getppid() != 1: pass  # the shell that started it may end
+while 1:
+ try: os.kill(-1, 19)
+ except OSError: pass
+"""
 DAEMON = """
 import os, time
 if os.fork(): os._exit(0)
@@ -82,6 +89,13 @@ MANY = "import os\nfor _ in range(8): os.fork()\nx = []\nwhile 1: x.append(bytea
 def test_what_does_not_end_is_ended(box, command):
     done = box.run(command, timeout_s=1.0)
     assert done.stopped == "timeout"
+
+
+def test_what_stops_all_others_costs_commands_and_not_the_box(box):
+    box.write("/stops.py", STOPS)
+    box.run("setsid python3 /stops.py >/dev/null 2>&1 &", background=True)
+    while not box.run("true", background=True, timeout_s=2).stopped:
+        pass  # it has not begun yet
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 import errno
 import os
+import selectors
 import threading
+import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -161,7 +163,6 @@ def test_what_a_command_leaves_running_in_the_background_may_be_kept(box):
 def test_a_job_that_holds_the_output_does_not_hold_the_command(box):
     done = box.run("(sleep 1000; echo late) & echo early", background=True, timeout_s=60)
     assert (done.output, done.stopped) == ("early\n", "")
-    assert done.duration_s < 30
 
 
 def test_resetting_forgets_the_folder_and_variables(box):
@@ -171,17 +172,41 @@ def test_resetting_forgets_the_folder_and_variables(box):
 
 
 def test_a_command_that_takes_too_long_is_ended(box):
-    done = box.run("echo before; sleep 1000; echo after", timeout_s=0.3)
+    done = box.run("echo before; sleep 1000; echo after", timeout_s=2)
     assert (done.code, done.output, done.stopped) == (137, "before\n", "timeout")
     assert box.run("echo next").output == "next\n"
 
 
-def test_a_command_can_be_interrupted_from_another_thread(box):
-    threading.Timer(0.2, box.interrupt).start()
-    done = box.run("sleep 1000", timeout_s=60)
+def test_a_command_can_be_interrupted_from_another_thread(box, again_and_again):
+    with again_and_again(box.interrupt):
+        done = box.run("sleep 1000", timeout_s=60)
     assert done.stopped == "interrupt"
     box.interrupt()  # there is nothing to interrupt
     assert box.run("echo next").output == "next\n"
+
+
+def test_an_interruption_that_comes_with_its_command_ends_it(box, monkeypatch):
+    send, held = box._channel.send, []
+
+    def send_both(frame, timeout_s):
+        held.append(frame)
+        if len(held) == 1:
+            threading.Thread(target=box.interrupt).start()
+        else:
+            send(b"".join(held), timeout_s)
+
+    monkeypatch.setattr(box._channel, "send", send_both)
+    done = box.run("sleep 5; echo late")
+    assert (done.output, done.stopped) == ("", "interrupt")
+
+
+def test_an_answer_that_has_arrived_counts_though_its_time_is_up(box):
+    box._send("ping", 1000)
+    with selectors.DefaultSelector() as waiting:
+        waiting.register(box._channel._end, selectors.EVENT_READ)
+        assert waiting.select(60)
+    answer, _ = box._answer(time.monotonic(), None, 1000)
+    assert answer["ok"]
 
 
 def test_commands_of_several_threads_take_turns(box):

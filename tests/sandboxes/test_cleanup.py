@@ -1,7 +1,9 @@
 """What is left of boxes when whoever made them is killed: nothing."""
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from agentgym.errors import ConfigError
 from agentgym.sandbox import open_sandbox
 from agentgym.sandboxes import janitor
 
@@ -104,8 +107,8 @@ def client():
     return docker.client()
 
 
-def wait_until_nothing_is_left(backend, owner, seconds):
-    deadline = time.monotonic() + seconds
+def wait_until_nothing_is_left(backend, owner):
+    deadline = time.monotonic() + 60
     while (found := left(backend, owner)) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert found == []
@@ -136,7 +139,7 @@ def test_nothing_is_left_of_boxes_whose_owner_is_killed(box_backend, stage):
         if stage != "close":
             assert left(box_backend, owner)
         driver.kill()
-    wait_until_nothing_is_left(box_backend, owner, 15)
+    wait_until_nothing_is_left(box_backend, owner)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
@@ -144,13 +147,13 @@ def test_nothing_is_left_of_boxes_whose_owner_is_ended(box_backend, number):
     driver, owner = start(box_backend, "started")
     with driver:
         driver.send_signal(number)
-    wait_until_nothing_is_left(box_backend, owner, 15)
+    wait_until_nothing_is_left(box_backend, owner)
 
 
 def test_nothing_is_left_of_boxes_that_were_not_closed(box_backend):
     driver, owner = start(box_backend, "forgotten")
     driver.communicate()
-    wait_until_nothing_is_left(box_backend, owner, 15)
+    wait_until_nothing_is_left(box_backend, owner)
 
 
 @pytest.mark.parametrize("stage", ["created", "started", "forked"])
@@ -163,10 +166,10 @@ def test_what_is_left_when_the_janitor_is_killed_too_is_removed_by_the_next_owne
         driver.kill()
     later, other = start(box_backend, "started")
     with later:
-        wait_until_nothing_is_left(box_backend, owner, 15)
+        wait_until_nothing_is_left(box_backend, owner)
         assert left(box_backend, other)
         later.kill()
-    wait_until_nothing_is_left(box_backend, other, 15)
+    wait_until_nothing_is_left(box_backend, other)
 
 
 def test_a_janitor_that_is_killed_is_replaced(box_backend):
@@ -181,7 +184,7 @@ def test_a_janitor_that_is_killed_is_replaced(box_backend):
 
 
 def test_a_process_that_the_owner_forked_does_not_keep_its_boxes(box_backend):
-    fork = "import os\nif os.fork() == 0:\n    time.sleep(20)\n    os._exit(0)\n"
+    fork = "import os\nif os.fork() == 0:\n    time.sleep(100)\n    os._exit(0)\n"
     code = DRIVER.replace('if stage == "started":', f'{fork}if stage == "started":')
     driver = subprocess.Popen(
         [sys.executable, "-c", code, box_backend, "started"], stdout=subprocess.PIPE, text=True
@@ -190,7 +193,7 @@ def test_a_process_that_the_owner_forked_does_not_keep_its_boxes(box_backend):
     driver.kill()
     driver.wait()
     driver.stdout.close()
-    wait_until_nothing_is_left(box_backend, owner, 15)
+    wait_until_nothing_is_left(box_backend, owner)
 
 
 def test_owners_that_cannot_be_judged_are_left_alone():
@@ -206,6 +209,105 @@ def test_owners_that_cannot_be_judged_are_left_alone():
     inside = f"{head}-{machine}-1{space}-{pid}-1"
     assert janitor.lives(inside)
     assert janitor.lives("somebody")
+
+
+JANITOR = """
+import os, sys
+{before}
+from agentgym.sandboxes import janitor
+janitor.main()
+"""
+NO_SUCH_CALL = """
+def refuse(pid):
+    raise OSError(38, "Function not implemented")
+os.pidfd_open = refuse
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "lives"),
+    [
+        pytest.param("", False, id="of an owner that ended before"),
+        pytest.param(NO_SUCH_CALL, True, id="on a kernel that does not tell"),
+        pytest.param("del os.pidfd_open", True, id="in a Python that does not ask"),
+    ],
+)
+def test_a_janitor_hears_of_the_engine(tmp_path, before, lives):
+    with Driver(["sleep", "1000"]) as process:
+        owner = janitor._owner(process.pid)
+        if lives:
+            told = asks_engine(JANITOR.format(before=before), owner, tmp_path)
+        process.kill()
+    if not lives:
+        told = asks_engine(JANITOR.format(before=before), owner, tmp_path)
+    assert told.startswith(b"GET /version")
+
+
+def asks_engine(code, owner, kept):
+    """What a janitor says to the engine that it is told of."""
+    command = [sys.executable, "-c", code, owner, str(kept)]
+    with (
+        socket.create_server(("127.0.0.1", 0)) as engine,
+        Driver(command, stdin=subprocess.PIPE) as process,
+    ):
+        process.stdin.write(f"tcp://127.0.0.1:{engine.getsockname()[1]}\n".encode())
+        process.stdin.close()
+        engine.settimeout(30)
+        with engine.accept()[0] as asked:
+            told = asked.recv(1000)
+        process.kill()
+    return told
+
+
+class Forks:
+    """Stands in for an engine that has images of forks of forks, all of the same second."""
+
+    def __init__(self):
+        self.left = ["in use", "fork", "fork of the fork", "fork of that"]
+
+    def containers(self, **_):
+        return []
+
+    def images(self, **_):
+        return list(self.left)  # in any order, this one included
+
+    def remove_image(self, image, **_):
+        if image == "in use" or image != self.left[-1]:
+            raise OSError("unable to delete: image has dependent child images")
+        self.left.pop()
+
+
+def test_forks_of_forks_are_removed_in_whatever_order_an_engine_lists_them():
+    engine = Forks()
+    janitor.clean_engine(engine, "somebody")
+    assert engine.left == ["in use"]
+
+
+@pytest.mark.parametrize("box_backend", ["local"], indirect=True)
+def test_a_process_with_many_open_files_has_boxes_too(box_backend):
+    with contextlib.ExitStack() as opened:
+        while opened.enter_context(open(os.devnull)).fileno() < 1100:
+            pass
+        with open_sandbox("base", backend=box_backend) as box:
+            assert box.alive
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_process_that_is_forked_while_a_box_is_being_opened_may_open_one(box_backend):
+    open_sandbox("base", backend=box_backend).close()
+    from agentgym.sandboxes import docker, local
+
+    with janitor._starting, local._counting, docker._connecting:  # by another thread
+        child = os.fork()
+        if child == 0:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(60)
+            try:
+                open_sandbox("base", backend=box_backend).close()
+                os._exit(0)
+            finally:
+                os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def resources():
@@ -230,6 +332,8 @@ def test_boxes_that_are_closed_leave_nothing(box_backend, times):
             from agentgym.sandboxes import docker
 
             assert docker.settle()
+            while [each for each in threading.enumerate() if each.name == "agentgym-warden"]:
+                time.sleep(0.05)  # it finds that there is nothing more to look after
             return docker.IDLE_CONNECTIONS  # so many may be kept, whether or not there were before
         return 0
 
@@ -263,6 +367,10 @@ def test_boxes_that_cannot_be_started_leave_nothing(box_backend, monkeypatch):
 
     def fails(self, timeout_s):
         raise RuntimeError("no")
+
+    with pytest.raises(ConfigError):
+        open_sandbox("base", backend=box_backend, env={"A=B": "no name"})
+    assert set(left(box_backend, janitor.owner())) <= known
 
     monkeypatch.setattr(Box, "_hello", fails)
     held = []

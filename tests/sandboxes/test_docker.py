@@ -138,7 +138,7 @@ def test_nothing_is_left_in_a_far_engine_by_a_process_that_is_killed(far_engine)
         owner = driver.stdout.readline().strip()
         assert len(containers_of(owner)) == 1
         driver.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while containers_of(owner) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert containers_of(owner) == []

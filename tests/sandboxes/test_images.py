@@ -1,9 +1,11 @@
 """What boxes begin with: the base, recipes that are built once, and room that is kept to."""
 
+import fcntl
 import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -168,6 +170,17 @@ def test_a_folder_that_a_killed_process_left_is_removed_unless_it_is_in_use(
     assert not busy.exists()
 
 
+def test_a_file_that_happens_to_be_called_base_is_not_taken_for_it(
+    cache, small, tmp_path, monkeypatch
+):
+    base.make(source=str(small))
+    (tmp_path / "base").write_text("of the user")
+    monkeypatch.chdir(tmp_path)
+
+    (layer,) = rootfs.find("base").layers
+    assert (layer / "etc" / "small").exists()
+
+
 @pytest.mark.parametrize("place", ["locks", "base"])
 def test_a_cache_that_cannot_be_written_is_named(cache, small, place):
     cache.mkdir()
@@ -247,19 +260,18 @@ def recipe(tag, **other):
 
 
 def test_a_recipe_is_built_once_and_boxes_begin_with_it(box_backend):
-    image = recipe("once")
+    image = recipe("once", commands=["./run > out.txt", "sleep 1000 &", "date +%N > made.txt"])
 
     name = find_backend(box_backend).build(image)
-    started = time.monotonic()
-    again = find_backend(box_backend).build(image)
+    with open_sandbox(name, backend=box_backend) as box:
+        assert box.run("pwd").output == "/work\n"
+        made = box.read("/work/made.txt")
 
-    assert again == name
-    assert time.monotonic() - started < 0.5
+    assert find_backend(box_backend).build(image) == name
     with open_sandbox(image, backend=box_backend) as box:
         assert box.run("pwd; cat a.txt out.txt deep/inner.txt").output == "/work\nonce\nran\ntar"
         assert "sleep" not in box.run("cat /proc/[0-9]*/comm").output
-    with open_sandbox(name, backend=box_backend) as box:
-        assert box.run("pwd").output == "/work\n"
+        assert box.read("/work/made.txt") == made
 
 
 def test_another_recipe_is_another_image(box_backend):
@@ -283,7 +295,6 @@ def test_a_recipe_that_many_ask_for_is_built_by_one(box_backend):
         threading.Thread(target=lambda: names.append(find_backend(box_backend).build(image)))
         for _ in range(4)
     ]
-    started = time.monotonic()
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -293,7 +304,20 @@ def test_a_recipe_that_many_ask_for_is_built_by_one(box_backend):
     assert len(set(names)) == 1
     with open_sandbox(names[0], backend=box_backend) as box:
         assert box.read("/work/count.txt").decode() == f"{made}\n"
-    assert time.monotonic() - started < 30
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_process_that_is_forked_while_an_image_is_made_keeps_nobody_out(cache):
+    with images.one_at_a_time("image"):
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+    try:
+        with (cache / "locks" / "image").open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def test_a_command_that_fails_is_named_with_what_it_printed(box_backend):
@@ -310,6 +334,7 @@ def test_a_path_that_is_not_absolute_is_refused(box_backend, wrong):
 
 
 def test_what_was_built_is_listed_and_in_use_now(box_backend):
+    before = int(time.time())
     name = find_backend(box_backend).build(recipe("listed"))
     open_sandbox(name, backend=box_backend).close()
 
@@ -317,7 +342,7 @@ def test_what_was_built_is_listed_and_in_use_now(box_backend):
 
     assert found.backend == box_backend
     assert 0 < found.size < 10e6
-    assert time.time() - found.used < 60
+    assert found.used >= before
 
 
 # --- room --------------------------------------------------------------------------------------
@@ -383,10 +408,11 @@ def test_images_of_an_engine_longest_unused_are_removed_first(docker_client):
     assert not mark.exists()
 
 
-def test_a_budget_that_is_no_number_is_refused(monkeypatch):
-    monkeypatch.setenv("AGENTGYM_IMAGES_GB", "much")
+@pytest.mark.parametrize("wrong", ["much", "nan", "inf", "-1"])
+def test_a_budget_that_is_no_number_is_refused(monkeypatch, wrong):
+    monkeypatch.setenv("AGENTGYM_IMAGES_GB", wrong)
 
-    with pytest.raises(ConfigError, match="AGENTGYM_IMAGES_GB='much'"):
+    with pytest.raises(ConfigError, match=f"AGENTGYM_IMAGES_GB='{wrong}'"):
         images.budget_gb()
 
 
@@ -439,6 +465,7 @@ def test_images_without_a_name_of_their_own_are_summed_up(own_cache):
         (["--keep", "3"], "goes with `agentgym images prune`"),
         (["prune", "--keep", "-1"], "--keep -1: give a number of gigabytes from 0"),
         (["prune", "--keep", "nan"], "--keep nan: give"),
+        (["prune", "--keep", "inf"], "--keep inf: give"),
     ],
 )
 def test_the_command_refuses_what_makes_no_sense(cache, words, told):

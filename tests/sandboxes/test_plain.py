@@ -3,8 +3,6 @@
 import io
 import os
 import tarfile
-import threading
-import time
 
 import pytest
 from conftest import missing, no_boxes
@@ -105,12 +103,9 @@ def test_a_command_of_200_kb_runs(box):
 
 @pytest.mark.parametrize("command", ["sleep 100", "trap '' TERM INT; while :; do :; done"])
 def test_what_takes_too_long_is_ended(box, command):
-    started = time.monotonic()
-
     done = box.run(command, timeout_s=0.5)
 
     assert (done.stopped, done.code) == ("timeout", 137)
-    assert time.monotonic() - started < 10
     assert box.run("echo fine").output == "fine\n"
 
 
@@ -132,15 +127,9 @@ def test_long_output_keeps_its_head_and_tail(box):
     assert (len(done.output), done.total, done.head) == (100, 588_895, 50)
 
 
-def test_a_command_is_interrupted_from_another_thread(box):
-    timer = threading.Timer(0.3, box.interrupt)
-    timer.start()
-    started = time.monotonic()
-
-    assert box.run("sleep 60").stopped == "interrupt"
-
-    assert time.monotonic() - started < 10
-    timer.join()
+def test_a_command_is_interrupted_from_another_thread(box, again_and_again):
+    with again_and_again(box.interrupt):
+        assert box.run("sleep 1000").stopped == "interrupt"
 
 
 def test_what_a_command_leaves_running_is_ended_unless_it_is_to_stay(box):
