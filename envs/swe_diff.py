@@ -9,21 +9,21 @@ from __future__ import annotations
 import difflib
 import errno
 import hashlib
+import itertools
 import posixpath
 import re
 import shlex
 import zlib
 from base64 import b85encode
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from agentgym.errors import SandboxError
 from agentgym.sandbox import Change, Sandbox
 
-MOST_WORK = 1_000_000
-"""Pairs of equal lines between the first and the last change; where there are more, all are written
-as replaced, since finding the fewest would take too long."""
+MOST_WORK = 3_000_000
+"""Pairs of equal lines looked at to find the fewest changes: half a second. Where that does not do,
+all lines from the first change to the last are written as replaced."""
 _CONTEXT = 3
 _IN_THE_WAY = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EINVAL)
 _NO_NEWLINE = "\\ No newline at end of file\n"
@@ -145,17 +145,47 @@ def _groups(old: Sequence[str], new: Sequence[str]) -> list[list[_Block]]:
     tail = next((n for n in range(most - head) if old[-1 - n] != new[-1 - n]), most - head)
     end, stop = len(old) - tail, len(new) - tail
     lead, trail = min(head, _CONTEXT), min(tail, _CONTEXT)
-    added = Counter(new[head:stop])
-    if sum(added[line] for line in old[head:end]) > MOST_WORK:
+    at = head - lead
+    try:
+        matcher = _Matcher(old[at : end + trail], new[at : stop + trail])
+        groups = list(matcher.get_grouped_opcodes(_CONTEXT))
+    except _TooMuchWork:
         before: _Block = (True, (head - lead, head), (head - lead, head))
         after: _Block = (True, (end, end + trail), (stop, stop + trail))
         return [[before, (False, (head, end), (head, stop)), after]]
-    at = head - lead
-    matcher = difflib.SequenceMatcher(None, old[at : end + trail], new[at : stop + trail])
     return [
         [(tag == "equal", (i + at, j + at), (k + at, m + at)) for tag, i, j, k, m in group]
-        for group in matcher.get_grouped_opcodes(_CONTEXT)
+        for group in groups
     ]
+
+
+class _TooMuchWork(Exception):
+    """Raised by `_Matcher`."""
+
+
+class _Matcher(difflib.SequenceMatcher[str]):
+    """Gives up where lines that repeat would keep it busy for minutes."""
+
+    def __init__(self, old: Sequence[str], new: Sequence[str]) -> None:
+        super().__init__(None, old, new)
+        found = self.b2j  # type: ignore[attr-defined]  # documented, and not in typeshed
+        pairs = (len(found.get(line, ())) for line in old)
+        self._pairs = list(itertools.accumulate(pairs, initial=0))
+        """Of the lines before each."""
+        self._work = 0
+
+    def find_longest_match(
+        self, alo: int = 0, ahi: int | None = None, blo: int = 0, bhi: int | None = None
+    ) -> difflib.Match:
+        """As `difflib` does, which looks at all pairs of these lines.
+
+        Raises:
+            _TooMuchWork: There were too many by now.
+        """
+        self._work += self._pairs[-1 if ahi is None else ahi] - self._pairs[alo]
+        if self._work > MOST_WORK:
+            raise _TooMuchWork
+        return super().find_longest_match(alo, ahi, blo, bhi)
 
 
 def _binary(content: bytes) -> list[str]:

@@ -376,6 +376,17 @@ def test_localisation_is_the_overlap_with_the_solution():
     assert localisation([], patch) == {"file_recall": 0.0, "file_precision": 0.0}
 
 
+def test_a_change_that_would_take_long_to_compare_is_told_as_a_whole():
+    def changed(before, after):
+        versions = (Version("".join(lines).encode()) for lines in (before, after))
+        told = write_diff("a.py", *versions).splitlines()[4:]
+        return [sum(line.startswith(sign) for line in told) for sign in ("@@", "-", "+")]
+
+    assert changed(["x\n", "y\n"] * 2500, ["x\n"] * 199) == [1, 4999, 198]
+    lines = [f"{n}\n" if n % 3 else "\n" for n in range(9000)]
+    assert changed(lines, ["new\n", *lines[1:-1], "new\n"]) == [2, 2, 2]
+
+
 # -------------------------------------------------------------------------------- snapshots, faults
 
 
