@@ -256,7 +256,11 @@ class ProcessHost:
             self._pool.release(self._worker, self._slot)
 
 
-_BOOT = "from agentgym.execution import _main; _main()"  # -m would import this module twice
+# -m would import this module twice. Ctrl-C is its owner's, also while it imports.
+_BOOT = (
+    "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+    "from agentgym.execution import _main; _main()"
+)
 
 
 class _Worker:
@@ -445,7 +449,6 @@ def _pickled(number: int, result: Any, error: BaseException | None) -> bytes:
 
 
 def _main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the owner decides
     _die_with_owner(int(sys.argv[2]))
     connection = Connection(int(sys.argv[1]))
     try:

@@ -173,6 +173,15 @@ class Sandbox(Protocol):
         """
         ...
 
+    def delete(self, path: str) -> None:
+        """Remove a file or a link.
+
+        Raises:
+            OSError: As the system says.
+            SandboxError: The box died.
+        """
+        ...
+
     def list(self, path: str, *, depth: int = 1, limit: int = 10_000) -> Sequence[Entry]:
         """What is in a folder, sorted; links are not followed.
 

@@ -142,9 +142,10 @@ class Store:
         path = Path(path)
         try:
             manifest = orjson.loads((path / MANIFEST).read_bytes())
-        except FileNotFoundError as error:
-            missing = "has no manifest.json" if path.is_dir() else "does not exist"
-            raise StoreError(f"{path} is not a run folder: it {missing}") from error
+        except (FileNotFoundError, NotADirectoryError) as error:
+            missing = "has no manifest.json" if path.is_dir() else "is a file"
+            why = missing if path.exists() else "does not exist"
+            raise StoreError(f"{path} is not a run folder: it {why}") from error
         except (OSError, ValueError) as error:
             raise StoreError(f"{path / MANIFEST} cannot be read: {error}") from error
         if not isinstance(manifest, dict) or manifest.get("kind") != KIND:

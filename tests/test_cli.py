@@ -818,6 +818,8 @@ def test_what_a_model_wrote_does_not_drive_the_terminal(run):
 
 def test_folders_that_are_not_runs_are_refused(run, tmp_path):
     assert refused(run("show", "nothing"), "nothing is not a run folder: it does not exist")
+    (tmp_path / "file").write_text("{}")
+    assert refused(run("show", "file"), "file is not a run folder: it is a file")
     (tmp_path / "empty").mkdir()
     assert refused(run("show", "empty"), "empty is not a run folder, nor a folder of runs")
     (tmp_path / "foreign").mkdir()

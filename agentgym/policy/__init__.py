@@ -73,9 +73,9 @@ def open_policy(spec: str, **options: Any) -> Policy:
     if colon and name not in NAMES and rest:
         return _own(spec, name, rest, options)
     raise ConfigError(
-        f"no policy {spec!r}{did_you_mean(name, NAMES)}: give one of oracle, random, human, "
-        f"{', '.join(models.MODELS)}, llamacpp:PATH, transformers:MODEL, openai:MODEL@URL, "
-        "or module:Class"
+        f"no policy {spec!r}: give one of oracle, random, human, {', '.join(models.MODELS)}, "
+        "llamacpp:PATH, transformers:MODEL, openai:MODEL@URL, or module:Class"
+        f"{did_you_mean(name, NAMES)}"
     )
 
 

@@ -56,10 +56,24 @@ def push(
         corpus: The passages.
         index: Of them.
         progress: Told how far it is.
+
+    Raises:
+        RetrievalError: The server is not there, or refuses.
     """
+    from qdrant_client.http.exceptions import ApiException
+
+    try:
+        _push(client, collection, corpus, index, progress or (lambda what, done, total: None))
+    except ApiException as error:
+        told = brief(str(getattr(error, "source", error)))
+        raise RetrievalError("transport", f"{collection} cannot be pushed: {told}") from error
+
+
+def _push(
+    client: QdrantClient, collection: str, corpus: Shelf, index: BM25Index, tell: Progress
+) -> None:
     from qdrant_client import models
 
-    tell = progress or (lambda what, done, total: None)
     terms = _terms_of(collection)
     for name, sparse in ((collection, {_VECTOR: models.SparseVectorParams()}), (terms, None)):
         if client.collection_exists(name):

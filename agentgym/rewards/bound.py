@@ -104,8 +104,11 @@ def bind(reward: Reward, provides: Any, scorer: Scorer | None = None) -> Bound:
         scorer: For signals that ask a model.
 
     Raises:
-        RewardError: A fact or the scorer is missing; names the part that needs it.
+        RewardError: A fact or the scorer is missing; names the part that needs it. Or this is no
+            reward.
     """
+    if not isinstance(reward, Reward):
+        raise RewardError(f"{reward!r} is no reward: an expression in text goes through parse(...)")
     names = _provided(provides)
     for part in reward.walk():
         missing = (part.needs if isinstance(part, Signal) else frozenset()) - names - SOURCES

@@ -21,7 +21,7 @@ if os.environ.get("CI") != "true":
     pytest.importorskip("qdrant_client")
 import qdrant_client
 
-from agentgym.retrieval.qdrant import push
+from agentgym.retrieval.qdrant import connect, push
 
 CITIES = Passages(
     "cities",
@@ -106,6 +106,12 @@ def test_an_index_folder_can_be_pushed(tmp_path):
         retriever.close()
 
     assert told[-1] == ("pushing passages", 120, 120)
+
+
+def test_that_there_is_nobody_to_push_to_is_said():
+    client, name = connect(f"qdrant://127.0.0.1:{closed_port()}/cities")
+    with contextlib.closing(client), pytest.raises(RetrievalError, match="cities cannot be pushed"):
+        push(client, name, CITIES, open_retriever("bm25", CITIES).engine)
 
 
 def test_what_is_pushed_again_replaces_what_was_there():

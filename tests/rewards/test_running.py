@@ -343,6 +343,11 @@ def runs(request, tmp_path_factory):
     return binds, played
 
 
+def test_text_is_no_reward_until_it_is_parsed():
+    with pytest.raises(RewardError, match=r"'outcome' is no reward: .* parse"):
+        bind("outcome", ["milestones"])
+
+
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_presets_pay_where_the_world_has_their_facts_and_say_what_is_missing_elsewhere(
     preset, runs
