@@ -55,8 +55,11 @@ class AskAboutOrder(TaskTemplate):
 
     def setup(self, db: sqlite3.Connection, rng: random.Random) -> Goal:
         """Name the order by what was in it."""
-        line = rng.choice(order_lines(db, ("Delivered", "Shipped", "Processing")))
         asked = rng.choice(list(self._ASKED))
+        statuses = ["Delivered", "Shipped", "Processing"]
+        if asked == "status":  # most were delivered: each is the answer as often
+            statuses = [rng.choice(statuses)]
+        line = rng.choice(order_lines(db, statuses))
         text = f"You once ordered the {line['name']}: {self._ASKED[asked]}."
         expected = line[asked]
         params = {"asked": asked, "expected": expected, "number": line["number"]}
