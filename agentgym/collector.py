@@ -16,7 +16,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from itertools import chain, islice
 from typing import Any, TypeVar
@@ -359,7 +359,10 @@ def _run_in_a_thread(work: Coroutine[Any, Any, T]) -> T:
     with ThreadPoolExecutor(1) as thread:
         thread.submit(int).result()  # an interrupt while it starts would find nothing to cancel
         try:
-            return thread.submit(asyncio.run, there()).result()
+            running = thread.submit(asyncio.run, there())
+            while wait([running], timeout=0.1).not_done:
+                pass  # an interrupt that came just before it waited is noticed now
+            return running.result()
         except KeyboardInterrupt:
             loop, task = begun.result()
             with suppress(RuntimeError):  # it ended just now
