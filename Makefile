@@ -16,7 +16,7 @@ DEMO_ENV ?= agentgym/TextWorld-v0?family=coin&level=2
 DEMO_ARGS ?= --policy oracle --policy random --policy smollm2 --constrain --show-admissible \
   --limit 8 --max-turns 8 --temperature 0.3 --max-tokens 24
 DEMO_OUT ?= runs/demo
-PYTEST_ARGS ?= -n 2
+PYTEST_ARGS ?= -n 2 --dist worksteal
 BENCH_ARGS ?= --quick
 
 setup:  ## everything the other words need

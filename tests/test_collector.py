@@ -417,7 +417,7 @@ async def test_a_cancellation_while_everything_is_closed_is_not_lost():
                 closed.set()
 
     async def leave():
-        running = Collector(Slow, Counting(), concurrency=1)
+        running = Collector(Slow, Counting(), concurrency=1, deadlines=Deadlines(close_s=1))
         async with aclosing(running.stream(keys(9, task="default"))) as stream:
             async for _ in stream:
                 break

@@ -8,7 +8,12 @@ import pytest
 from agentgym import registry
 from agentgym.testing import conform
 
-SEEDS = {"agentgym/GUI-v0": 2, "agentgym/SWE-v0": 2, "agentgym/Web-v0": 3}
+SEEDS = {
+    "agentgym/GUI-v0": 2,
+    "agentgym/MiniWoB-v0": 6,
+    "agentgym/SWE-v0": 2,
+    "agentgym/Web-v0": 3,
+}
 """Fewer episodes than 20, where each starts a sandbox or opens many pages."""
 
 OPEN = {
