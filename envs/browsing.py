@@ -224,8 +224,7 @@ class Browsing(Env):
         try:
             self.goal = await self.prepare(task, session)
             with suppress(Asked):  # it is shown, and can be answered
-                # What the pointer is over looks different: the last episode left it anywhere.
-                await session.page.guard(session.page.page.mouse.move(*session.pointer))
+                await session.point_home()
                 await session.settle(0, known=True)
         except Hung as error:
             raise BrowserError("page_hung", f"the first page of {task.id} hangs") from error

@@ -390,6 +390,19 @@ class Session(Tabs):
         self.pointer = (self.settings.viewport[0] / 2, self.settings.viewport[1] / 2)
         self.view = self._whole()
 
+    async def point_home(self) -> None:
+        """Put the mouse where it starts: what it is over looks different.
+
+        That no key is let go of has the page told at once, and not with its next picture.
+        """
+        page = self.page
+
+        async def work() -> None:
+            nothing = page.cdp.send("Input.dispatchKeyEvent", {"type": "keyUp"})
+            await asyncio.gather(page.page.mouse.move(*self.pointer), nothing)
+
+        await page.guard(work())
+
     async def forget_history(self) -> None:
         """Have the page that is open be the first."""
         await self.page.call("Page.resetNavigationHistory")
